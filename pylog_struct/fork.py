@@ -1,0 +1,66 @@
+"""One place that makes everything here survive ``os.fork``.
+
+Before a fork nothing is stopped and no queue is drained; locks named with :func:`hold` are taken,
+so that no other thread is inside them.  In the child every registered object gets a call of
+``_after_fork_in_child``: new locks, no inherited backlog (the parent keeps it), threads and
+connections start again on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any, Protocol
+
+from pylog_struct import diagnostics
+
+__all__ = ["hold", "register"]
+
+
+class _ForkAware(Protocol):
+    def _after_fork_in_child(self) -> None: ...
+
+
+_objects: weakref.WeakSet[_ForkAware] = weakref.WeakSet()
+_held: list[Any] = []
+_taken: list[Any] = []
+
+
+def register(thing: _ForkAware) -> None:
+    """Call ``thing._after_fork_in_child()`` in every child; holds only a weak reference."""
+    _objects.add(thing)
+
+
+def hold(lock: Any) -> None:
+    """Take *lock* (module-level, short critical sections only) around every fork."""
+    _held.append(lock)
+
+
+def _before() -> None:
+    for lock in _held:
+        # A bound wait: a thread that was killed inside must not make fork() hang for ever.
+        if lock.acquire(timeout=1.0):
+            _taken.append(lock)
+
+
+def _after_in_parent() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
+def _after_in_child() -> None:
+    _after_in_parent()
+    diagnostics.reset()
+    for thing in list(_objects):
+        try:
+            thing._after_fork_in_child()
+        except Exception as error:
+            diagnostics.report(
+                "fork", f"could not re-arm {type(thing).__name__} after a fork", error
+            )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )

@@ -1,0 +1,62 @@
+"""Rules of the whole suite: no test leaves a thread or a file descriptor behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+
+import pytest
+
+from pylog_struct import diagnostics
+
+_PATIENCE = 3.0  # for what ends by itself a moment after close()
+_ALLOWED_THREADS = ("pylog-janitor", "asyncio_", "ThreadPoolExecutor", "pytest_timeout", "execnet")
+
+
+def _threads() -> set[threading.Thread]:
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.is_alive() and not thread.name.startswith(_ALLOWED_THREADS)
+    }
+
+
+def _descriptors() -> set[str]:
+    try:
+        names = os.listdir("/proc/self/fd")
+    except FileNotFoundError:  # no /proc on this system: nothing to compare
+        return set()
+    found = set()
+    for name in names:
+        try:
+            found.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks():
+    diagnostics.reset()
+    threads, descriptors = _threads(), _descriptors()
+    yield
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        left_threads = _threads() - threads
+        left_descriptors = {
+            item
+            for item in _descriptors() - descriptors
+            if not any(word in item for word in ("/.coverage", "anon_inode", "/dev/pts", "/proc/"))
+        }
+        if not left_threads and not left_descriptors:
+            return
+        if time.monotonic() > ends:
+            break
+        gc.collect()
+        time.sleep(0.01)
+    if left_threads:
+        pytest.fail(f"threads left behind: {sorted(thread.name for thread in left_threads)}")
+    if left_descriptors:
+        pytest.fail(f"file descriptors left behind: {sorted(left_descriptors)}")
