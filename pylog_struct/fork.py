@@ -22,7 +22,7 @@ class _ForkAware(Protocol):
 
 
 _objects: weakref.WeakSet[_ForkAware] = weakref.WeakSet()
-_held: list[Any] = []
+_held: weakref.WeakSet[Any] = weakref.WeakSet()
 _taken: list[Any] = []
 
 
@@ -32,15 +32,13 @@ def register(thing: _ForkAware) -> None:
 
 
 def hold(lock: Any) -> None:
-    """Take *lock* (module-level, short critical sections only) around every fork."""
-    _held.append(lock)
+    """Take *lock* (short critical sections only) around every fork; holds only a weak reference."""
+    _held.add(lock)
 
 
 def _before() -> None:
-    for lock in _held:
-        # A bound wait: a thread that was killed inside must not make fork() hang for ever.
-        if lock.acquire(timeout=1.0):
-            _taken.append(lock)
+    # A bounded wait: a thread that was killed inside must not make fork() hang for ever.
+    _taken.extend(lock for lock in list(_held) if lock.acquire(timeout=1.0))
 
 
 def _after_in_parent() -> None:

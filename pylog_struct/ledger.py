@@ -11,7 +11,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pylog_struct.levels import level_label
 
@@ -33,10 +33,16 @@ __all__ = [
 class ReentrantLock(Protocol):
     """What ``threading.RLock()`` returns, whichever of its two classes that is."""
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
-    def release(self) -> None: ...
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock once more."""
+        ...
+
+    def release(self) -> None:
+        """Give it back once."""
+        ...
+
     def __enter__(self) -> bool: ...
-    def __exit__(self, *error: Any) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class DropReason(StrEnum):
@@ -188,7 +194,9 @@ class SinkLedger:
     )
 
     def __init__(self, lock: ReentrantLock | None = None) -> None:
-        self._lock: ReentrantLock = threading.RLock() if lock is None else lock
+        self._lock: ReentrantLock = (
+            cast("ReentrantLock", threading.RLock()) if lock is None else lock
+        )
         self._zero()
 
     def _zero(self) -> None:
@@ -206,7 +214,7 @@ class SinkLedger:
 
     def reset(self, lock: ReentrantLock | None = None) -> None:
         """Start from zero with a new lock: for the child of a fork, whose parent keeps the past."""
-        self._lock = threading.RLock() if lock is None else lock
+        self._lock = cast("ReentrantLock", threading.RLock()) if lock is None else lock
         self._zero()
 
     @property
@@ -215,68 +223,83 @@ class SinkLedger:
         return self._lock
 
     # -- what a sink reports; each call is one atomic step ----------------------------------------
+    # A signal handler may log while the lock is held, and CPython runs it after any call: so no
+    # call stands between reading a number and storing the new one.
 
     def passed(self, records: Sequence[Record], *, seconds: float | None = None) -> None:
         """Records were received and written in one call (a leaf, or a wrapper that keeps nothing)."""
-        size = sum([len(record[1]) for record in records])
+        number, size = len(records), sum([len(record[1]) for record in records])
         with self._lock:
-            self.received += len(records)
-            self.written += len(records)
+            self.received += number
+            self.written += number
             self.bytes_written += size
             if seconds is not None:
                 self.write_seconds.observe(seconds)
 
     def accepted(self, records: Sequence[Record]) -> None:
         """Records were received and wait here."""
+        number = len(records)
         with self._lock:
-            self.received += len(records)
-            self.waiting += len(records)
+            self.received += number
+            self.waiting += number
 
     def delivered(self, records: Sequence[Record], *, seconds: float | None = None) -> None:
         """Records that waited here were written."""
-        size = sum([len(record[1]) for record in records])
+        number, size = len(records), sum([len(record[1]) for record in records])
         with self._lock:
-            self.waiting -= len(records)
-            self.written += len(records)
+            self.waiting -= number
+            self.written += number
             self.bytes_written += size
             if seconds is not None:
                 self.write_seconds.observe(seconds)
 
     def gave_up(self, records: Sequence[Record], reason: DropReason) -> None:
         """Records that waited here were dropped."""
+        number = len(records)
         with self._lock:
-            self.waiting -= len(records)
-            self._drop(records, reason)
+            self.waiting -= number
+            self.dropped += number
+            self._label_drops(records, reason)
 
     def refused(self, records: Sequence[Record], reason: DropReason) -> None:
         """Records were received and dropped in one call."""
+        number = len(records)
         with self._lock:
-            self.received += len(records)
-            self._drop(records, reason)
+            self.received += number
+            self.dropped += number
+            self._label_drops(records, reason)
 
     def failed(self, error: BaseException, *, seconds: float | None = None) -> None:
         """A call to the destination failed; says nothing about records."""
         name = type(error).__name__
         with self._lock:
-            self.errors[name] = self.errors.get(name, 0) + 1
+            try:
+                self.errors[name] += 1
+            except KeyError:
+                self.errors[name] = 1
             if seconds is not None:
                 self.write_seconds.observe(seconds)
 
     def count(self, detail: str, amount: float = 1) -> None:
         """Add *amount* to a detail of this kind of sink, e.g. ``rollovers.size``."""
         with self._lock:
-            self.details[detail] = self.details.get(detail, 0) + amount
+            try:
+                self.details[detail] += amount
+            except KeyError:
+                self.details[detail] = amount
 
     def set(self, detail: str, value: float) -> None:
         """Set a detail of this kind of sink, e.g. ``queue.bytes``."""
         with self._lock:
             self.details[detail] = value
 
-    def _drop(self, records: Sequence[Record], reason: DropReason) -> None:
-        self.dropped += len(records)
+    def _label_drops(self, records: Sequence[Record], reason: DropReason) -> None:
         for record in records:
             key = (reason.value, level_label(record[0]))
-            self.drops[key] = self.drops.get(key, 0) + 1
+            try:
+                self.drops[key] += 1
+            except KeyError:
+                self.drops[key] = 1
 
     # -- what others read -----------------------------------------------------------------------
 
@@ -284,7 +307,7 @@ class SinkLedger:
         """Return all numbers as they stand at one instant."""
         with self._lock:
             by_level: dict[str, int] = {}
-            for level, number in self.received_by_level.items():
+            for level, number in self.received_by_level.copy().items():
                 label = level_label(level)
                 by_level[label] = by_level.get(label, 0) + number
             return SinkStatistics(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,14 +24,13 @@ def _threads() -> set[threading.Thread]:
 
 
 def _descriptors() -> set[str]:
-    try:
-        names = os.listdir("/proc/self/fd")
-    except FileNotFoundError:  # no /proc on this system: nothing to compare
+    directory = Path("/proc/self/fd")
+    if not directory.exists():  # no /proc on this system: nothing to compare
         return set()
     found = set()
-    for name in names:
+    for entry in directory.iterdir():
         try:
-            found.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+            found.add(f"{entry.name} -> {entry.readlink()}")
         except OSError:
             continue
     return found

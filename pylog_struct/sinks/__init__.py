@@ -1,3 +1,33 @@
 """Sinks: one a module; leaves do I/O, wrappers hold other sinks."""
 
 from __future__ import annotations
+
+from pylog_struct.sinks.batch import BatchSink
+from pylog_struct.sinks.bounded_queue import QueueSink
+from pylog_struct.sinks.buffer import BufferSink
+from pylog_struct.sinks.failover import FailoverSink, SwitchEvent
+from pylog_struct.sinks.fan_out import FanOutSink
+from pylog_struct.sinks.filter import FilterSink
+from pylog_struct.sinks.locked import LockedSink
+from pylog_struct.sinks.memory import MemorySink, NullSink
+from pylog_struct.sinks.retry import RetrySink
+from pylog_struct.sinks.rolling_file import RollingFileSink
+from pylog_struct.sinks.route import RouteSink
+from pylog_struct.sinks.stream import StreamSink
+
+__all__ = [
+    "BatchSink",
+    "BufferSink",
+    "FailoverSink",
+    "FanOutSink",
+    "FilterSink",
+    "LockedSink",
+    "MemorySink",
+    "NullSink",
+    "QueueSink",
+    "RetrySink",
+    "RollingFileSink",
+    "RouteSink",
+    "StreamSink",
+    "SwitchEvent",
+]

@@ -139,14 +139,31 @@ class BaseSink:
 
     def _flush(self, timeout: float | None) -> None:
         deadline = Deadline(timeout)
-        for child in self.children:
-            child.flush(deadline.remaining())
+        errors: list[Exception] = []
+        for child in self.children:  # one that fails must not keep the others from being flushed
+            try:
+                child.flush(deadline.remaining())
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _close(self, timeout: float | None) -> None:
         close_all(self.children, timeout)
 
     def _poll_children(self, now: float) -> float | None:
-        waits = [wait for child in self.children if (wait := child.poll(now)) is not None]
+        waits: list[float] = []
+        errors: list[Exception] = []
+        for child in self.children:  # one that fails must not keep the others from their work
+            try:
+                wait = child.poll(now)
+            except Exception as error:
+                errors.append(error)
+            else:
+                if wait is not None:
+                    waits.append(wait)
+        if errors:
+            raise errors[0]
         return min(waits, default=None)
 
     def _require_open(self, batch: Sequence[Record]) -> None:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from pylog_struct.testing.check_sink import check_sink
 from pylog_struct.testing.clock import FakeClock
+from pylog_struct.testing.faults import CloggedSink, FailingSink, Fault, ShortSink, SlowSink
 
-__all__ = ["FakeClock"]
+__all__ = [
+    "CloggedSink",
+    "FailingSink",
+    "FakeClock",
+    "Fault",
+    "ShortSink",
+    "SlowSink",
+    "check_sink",
+]

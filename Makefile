@@ -1,0 +1,75 @@
+# Every target sets up its own virtual environment; all that a machine needs is make and Python 3.11
+# or newer with its pip and venv (uv is used where it is installed).
+#
+#   make demo     a web app under real load, a fault and its recovery, and a ledger that balances
+#   make test     the whole suite (ARGS="-k queue" is passed on; COVERAGE=1 measures branches)
+#   make bench    this library beside others, on this machine (ARGS="--quick")
+#   make lint     ruff, mypy, pyright
+#   make format   ruff's formatter, and what it can mend by itself
+#   make clean    removes what the targets made
+#
+# PYTHON=/path/to/python3.13 chooses the interpreter, VENV=... the environment.
+
+VENV ?= .venv
+ARGS ?=
+PYTHON ?=
+BIN := $(VENV)/bin
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# $(call setup,groups): bring the environment up to date with these dependency groups.
+setup = @python=$$(PYTHON='$(PYTHON)' sh scripts/find-python.sh) && "$$python" scripts/bootstrap.py $(VENV) $(1)
+
+.PHONY: help
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+.PHONY: demo
+demo:
+	$(call setup,demo)
+	@$(BIN)/python examples/shop/demo.py $(ARGS)
+
+# With COVERAGE the tests run under "coverage run", not under a pytest plugin: this package has a
+# pytest plugin of its own, which is imported before any other could start to measure.
+.PHONY: test
+test:
+	$(call setup,test demo)
+ifdef COVERAGE
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest $(ARGS)
+endif
+
+.PHONY: coverage-report
+coverage-report:
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+.PHONY: bench
+bench:
+	$(call setup,bench)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: lint
+lint:
+	$(call setup,test demo lint)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
+	$(BIN)/pyright
+	$(BIN)/pyright --ignoreexternal --verifytypes pylog_struct
+
+.PHONY: format
+format:
+	$(call setup,lint)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .venv-* build dist demo-output logs htmlcov .coverage .coverage.* \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find pylog_struct tests examples benchmarks scripts docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,326 @@
+"""The one call that sets everything up."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pylog_struct import bound_logger
+from pylog_struct.errors import ConfigError
+from pylog_struct.hooks import Hook, Hooks
+from pylog_struct.levels import parse_level
+from pylog_struct.manager import LogManager, current_manager, current_manager_or_none, name_sinks
+from pylog_struct.metrics import Metrics
+from pylog_struct.metrics import Pipeline as PipelineCounts
+from pylog_struct.overrides import LevelControl
+from pylog_struct.pipeline import Pipeline, Renderer
+from pylog_struct.processors.console import ConsoleRenderer
+from pylog_struct.processors.json_renderer import JSONRenderer
+from pylog_struct.signals import SignalDrain, parse_signals
+from pylog_struct.sinks.base import BaseSink, adopt, walk
+from pylog_struct.sinks.bounded_queue import QueueSink
+from pylog_struct.sinks.locked import LockedSink
+from pylog_struct.sinks.stream import StreamSink
+from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS
+from pylog_struct.thresholds import THRESHOLDS
+from pylog_struct.uncaught import UncaughtHooks
+from pylog_struct.units import parse_duration
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from structlog.typing import Processor
+
+    from pylog_struct.ledger import Statistics
+    from pylog_struct.manager import ShutdownReport
+    from pylog_struct.protocols import Sink
+
+__all__ = ["configure", "flush", "set_level", "shutdown", "statistics"]
+
+_FORMATS: Final = ("auto", "json", "console")
+_DEFAULTS: Final[dict[str, Any]] = {
+    "level": "INFO",
+    "format": "auto",
+    "sink": None,
+    "processors": (),
+    "service": None,
+    "redact": None,
+    "stdlib": True,
+    "warnings": True,
+    "uncaught": True,
+    "signals": (),
+    "queue_size": None,
+    "full_policy": None,
+    "registry": None,
+    "shutdown_timeout": 5.0,
+    "strict": False,
+}
+_UNSET: Final[Any] = object()
+_one_at_a_time = threading.Lock()  # two threads that configure at once take turns
+
+
+def configure(
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    *,
+    level: int | str = _UNSET,
+    format: str = _UNSET,  # noqa: A002 - the name that the design fixes
+    sink: Sink | None = _UNSET,
+    processors: Iterable[Processor] = _UNSET,
+    service: str | Mapping[str, Any] | None = _UNSET,
+    redact: None = _UNSET,
+    stdlib: bool = _UNSET,
+    warnings: bool = _UNSET,
+    uncaught: bool = _UNSET,
+    signals: Sequence[str | int] = _UNSET,
+    queue_size: int | None = _UNSET,
+    full_policy: str | None = _UNSET,
+    registry: CollectorRegistry | None = _UNSET,
+    shutdown_timeout: float | str = _UNSET,
+    strict: bool = _UNSET,
+) -> LogManager:
+    """Set up logging for this process; with no argument, JSON to stdout (colours on a terminal).
+
+    May be called again at any time: the new tree takes over, the old one is drained and closed
+    within its ``shutdown_timeout``, and loggers created, bound or cached before keep working and
+    use the new one.  Sinks that are part of both trees stay open.
+
+    Args:
+        config: A mapping of the keywords below, which override it.
+        level: The least level emitted: a name or a number.
+        format: ``"json"``, ``"console"``, or ``"auto"``: console if the only sink is a terminal.
+        sink: The outermost sink; ``StreamSink("stdout")`` if None.  Anything but a ``QueueSink``
+            gets a ``LockedSink`` around it.
+        processors: structlog processors of your own.  They see the event dict with
+            ``timestamp``, ``level``, ``logger`` and ``event`` set, before exceptions are formatted.
+        service: A name, or a mapping, that every event carries under ``service``.
+        redact: Not available in this release; None is the only value.
+        stdlib: Whether records of :mod:`logging` go through the same pipeline.
+        warnings: Whether ``warnings.warn`` does.
+        uncaught: Whether exceptions that nobody caught are logged (main thread, threads,
+            unraisable; asyncio's through its logger).
+        signals: Names such as ``"SIGTERM"``: drain when they come, then let the previous handler
+            and the exit code stand.  Main thread only.
+        queue_size: Put a ``QueueSink`` of this many records around *sink*.
+        full_policy: The policy of that queue (default ``"discard_low_level"`` when *queue_size*
+            is given); given alone, the queue has 4,096 records.
+        registry: Where the metrics go; prometheus-client's default registry if None.
+        shutdown_timeout: Seconds, or text, that shutting down may take.
+        strict: Let errors of processors, renderer and sinks through to the log call: for tests.
+
+    Returns:
+        The manager; ``pylog_struct.shutdown()`` and the like act on the last one.
+
+    Raises:
+        ConfigError: something is wrong with an argument; nothing was changed, opened or started.
+
+    Threads: thread-safe.  Blocks: while an old tree drains.  Fork: configure before or after.
+    """
+    given = {
+        name: value for name, value in locals().items() if name in _DEFAULTS and value is not _UNSET
+    }
+    settings = {**_DEFAULTS, **_from_config(config), **given}
+    with _one_at_a_time:
+        return _configure(settings)
+
+
+def _from_config(config: object) -> Mapping[str, Any]:
+    if config is None:
+        return {}
+    if isinstance(config, str | os.PathLike):
+        msg = (
+            f"config: {os.fspath(config)!r}: configuration files are not supported in this release;"
+            " pass keywords, or a mapping of them"
+        )
+        raise ConfigError(msg)
+    if not isinstance(config, Mapping):
+        msg = f"config: {config!r} is no mapping of configure()'s keywords"
+        raise ConfigError(msg)
+    unknown = sorted(str(key) for key in config if key not in _DEFAULTS)
+    if unknown:
+        import difflib  # noqa: PLC0415 - only on the way to an error
+
+        hints = []
+        for key in unknown:
+            near = difflib.get_close_matches(key, _DEFAULTS, 1)
+            hints.append(f"{key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        msg = f"config: unknown option {', '.join(hints)}; there are {', '.join(_DEFAULTS)}"
+        raise ConfigError(msg)
+    return config
+
+
+def _configure(settings: dict[str, Any]) -> LogManager:
+    level = parse_level(settings["level"])
+    timeout = parse_duration(settings["shutdown_timeout"], "shutdown_timeout")
+    for flag in ("stdlib", "warnings", "uncaught", "strict"):
+        if not isinstance(settings[flag], bool):
+            msg = f"{flag}: {settings[flag]!r} is neither True nor False"
+            raise ConfigError(msg)
+    if settings["redact"] is not None:
+        msg = "redact: masking is not available in this release; leave it out"
+        raise ConfigError(msg)
+    signals = parse_signals(settings["signals"])
+    if signals and threading.current_thread() is not threading.main_thread():
+        msg = "signals: handlers can be installed in the main thread only; call configure() there"
+        raise ConfigError(msg)
+    static = _service(settings["service"])
+    processors = _processors(settings["processors"])
+    root = _root(settings)
+    name_sinks(root)
+    counts = PipelineCounts()
+    render = _renderer(settings["format"], root, counts, strict=settings["strict"])
+    previous = current_manager_or_none()
+    metrics = Metrics.of(settings["registry"])
+    levels = LevelControl(BRIDGE if settings["stdlib"] else None)
+
+    def pipeline_for(new_root: BaseSink) -> Pipeline:
+        return Pipeline(
+            new_root,
+            render=render,
+            counts=counts,
+            processors=processors,
+            static=static,
+            strict=settings["strict"],
+        )
+
+    def drain(last: bool) -> None:
+        if last:
+            manager.shutdown()
+        else:
+            manager.flush(timeout)
+
+    hooks: list[Hook] = []
+    if settings["stdlib"]:
+        hooks.append(BRIDGE)
+    if settings["warnings"]:
+        hooks.append(WARNINGS)
+    if settings["uncaught"]:
+        on_terminal = any(isinstance(sink, StreamSink) for sink in walk(root))
+        hooks.append(UncaughtHooks(bridged=settings["stdlib"], traceback=not on_terminal))
+    hooks.append(SignalDrain(signals, drain))
+    manager = LogManager(
+        pipeline_for,
+        root,
+        metrics=metrics,
+        hooks=Hooks(*hooks),
+        levels=levels,
+        shutdown_timeout=timeout,
+    )
+    if previous is not None:
+        previous.release_levels()
+    THRESHOLDS.reset(level)
+    manager.start(previous)
+    bound_logger.install()
+    return manager
+
+
+def _service(service: object) -> dict[str, Any]:
+    if service is None:
+        return {}
+    if isinstance(service, str) and service:
+        return {"service": service}
+    if isinstance(service, Mapping) and service and all(isinstance(key, str) for key in service):
+        return {"service": dict(service)}
+    msg = f"service: {service!r} is neither a name nor a mapping such as {{'name': 'checkout'}}"
+    raise ConfigError(msg)
+
+
+def _processors(processors: Any) -> tuple[Processor, ...]:
+    try:
+        found = tuple(processors)
+    except TypeError:
+        found = (None,)
+    for position, processor in enumerate(found):
+        if not callable(processor):
+            msg = (
+                f"processors[{position}]: {processor!r} cannot be called;"
+                " a processor is a callable (logger, method_name, event_dict) -> event_dict"
+            )
+            raise ConfigError(msg)
+    return found
+
+
+def _root(settings: Mapping[str, Any]) -> BaseSink:
+    sink = settings["sink"]
+    tree = StreamSink("stdout") if sink is None else adopt(sink)
+    size, policy = settings["queue_size"], settings["full_policy"]
+    if size is None and policy is None:
+        return (
+            tree if isinstance(tree, QueueSink) or _absorbs(tree) else LockedSink(tree, absorb=True)
+        )
+    if isinstance(tree, QueueSink):
+        msg = "queue_size, full_policy: sink is a QueueSink already; set its capacity and policy instead"
+        raise ConfigError(msg)
+    inner = tree.children[0] if isinstance(tree, LockedSink) else tree
+    return QueueSink(
+        inner,
+        capacity=4096 if size is None else size,
+        policy="discard_low_level" if policy is None else policy,
+    )
+
+
+def _absorbs(tree: BaseSink) -> bool:
+    return isinstance(tree, LockedSink) and tree.absorb
+
+
+def _renderer(format_: object, root: BaseSink, counts: PipelineCounts, *, strict: bool) -> Renderer:
+    if format_ not in _FORMATS:
+        msg = f"format: {format_!r} is unknown; use one of {', '.join(_FORMATS)}"
+        raise ConfigError(msg)
+    leaves = [sink for sink in walk(root) if not sink.children]
+    terminal = all(isinstance(leaf, StreamSink) and leaf.isatty() for leaf in leaves)
+    if format_ == "console" or (format_ == "auto" and terminal):
+        colors = (terminal and not os.environ.get("NO_COLOR")) or bool(
+            os.environ.get("FORCE_COLOR")
+        )
+        console = ConsoleRenderer(colors=colors)
+        return lambda event_dict: console(None, "", event_dict)
+    renderer: Callable[..., bytes] = JSONRenderer(
+        on_error=lambda stage, _: counts.error(stage), strict=strict
+    )
+    return lambda event_dict: renderer(None, "", event_dict)
+
+
+def flush(timeout: float | str = 5.0) -> bool:
+    """Return True only if everything emitted before the call reached its sinks.
+
+    Args:
+        timeout: Seconds, or text such as ``"500 ms"``.
+
+    Raises:
+        PylogError: ``configure`` was never called.
+    """
+    return current_manager().flush(timeout)
+
+
+def shutdown(timeout: float | str | None = None) -> ShutdownReport:
+    """Drain and close the pipeline; see :meth:`pylog_struct.LogManager.shutdown`.
+
+    Args:
+        timeout: Seconds, or text; by default ``shutdown_timeout`` of ``configure`` (5 s).
+
+    Raises:
+        PylogError: ``configure`` was never called.
+    """
+    return current_manager().shutdown(timeout)
+
+
+def statistics() -> Statistics:
+    """Return the ledger; see :meth:`pylog_struct.LogManager.statistics`.
+
+    Raises:
+        PylogError: ``configure`` was never called.
+    """
+    return current_manager().statistics()
+
+
+def set_level(
+    level: int | str, logger: str | None = None, duration: float | str | None = None
+) -> None:
+    """Change a level at run time; see :meth:`pylog_struct.LogManager.set_level`.
+
+    Raises:
+        ConfigError: no such level, or a duration that is not positive.
+        PylogError: ``configure`` was never called.
+    """
+    current_manager().set_level(level, logger, duration)

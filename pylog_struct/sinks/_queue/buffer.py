@@ -1,0 +1,454 @@
+"""The heart of the queue: a deque bounded in records and bytes, and the policies for a full one.
+
+No thread, no wait and no I/O in here; a list is its model (``tests/property/test_queue_machine.py``).
+
+**Re-entrancy.**  A signal handler, or ``__del__`` in a garbage collection, may run in the middle of
+any method here, in the thread that already holds the lock, and log.  The lock is re-entrant, so
+that nothing deadlocks; the numbers stay right because CPython runs such code only after a call
+returned, at the start of a function, or at a jump back (and collects garbage only there or where it
+allocates a container).  So a check and the plain integer steps that depend on it stand together
+without a call between them, and a method that needs calls in the middle (eviction) marks itself
+busy and checks again afterwards.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pylog_struct.ledger import DropReason
+from pylog_struct.levels import level_label
+from pylog_struct.sinks._queue.gap import Gap, GapNotice
+from pylog_struct.sinks._queue.options import Policy, QueueOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pylog_struct.ledger import SinkLedger
+    from pylog_struct.record import Record
+
+__all__ = ["NEVER", "Bounds", "RecordBuffer", "Ticket", "Verdict"]
+
+NEVER: Final = sys.maxsize
+"""A size that is never reached."""
+
+_RESUME: Final = 0.8  # of the high-water mark: below it, shedding ends
+_EVICTION_ROUNDS: Final = 3  # a nested call may take the room that an eviction made
+
+
+class Verdict(Enum):
+    """What became of a record that found no room at first."""
+
+    ENTERED = auto()
+    """It is in the queue."""
+    DROPPED = auto()
+    """It was dropped by the policy, and counted."""
+    FULL = auto()
+    """No room now; the caller may wait, and still owns the record."""
+    OVERSIZE = auto()
+    """Of guarantee level and larger than the whole queue; the caller still owns the record."""
+    CLOSED = auto()
+    """Nothing enters any more; the caller still owns the record."""
+
+
+class Bounds(NamedTuple):
+    """A limit in records and in bytes."""
+
+    records: int
+    bytes: int
+
+
+class Ticket:
+    """A place in the line: ``left`` records that were in the queue when it was drawn still are."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class RecordBuffer:
+    """Records on their way: *queued* ones wait for the worker, *held* ones are in its hands.
+
+    ``size`` and ``bytes`` count both, so that capacity bounds memory and not only the deque.
+
+    Args:
+        options: The limits and the policy.
+        ledger: Where every change is counted, in the same step; its lock guards all of this.
+        now: Unix time in seconds, for the notice of a loss.
+
+    Threads: thread-safe and re-entrant.  Blocks: never.
+    """
+
+    __slots__ = (
+        "_all", "_append", "_busy", "_byte_limit", "_levels", "_limit", "_mark", "_no_victims",
+        "_now", "_options", "_ordinary", "_resume", "_shedding", "_tickets",
+        "bytes", "closed", "gap", "generation", "held", "high_watermark", "ledger", "lock",
+        "progress", "progress_at", "queued", "size", "wake_bytes", "wake_size",
+    )  # fmt: skip
+
+    def __init__(self, options: QueueOptions, ledger: SinkLedger, now: Callable[[], float]) -> None:
+        self._options = options
+        self._now = now
+        self.ledger = ledger
+        self.lock = ledger.lock
+        self._levels = ledger.received_by_level
+        self.queued: deque[Record] = deque()
+        self._append = self.queued.append
+        self.held: list[Record] = []
+        self.size = 0
+        self.bytes = 0
+        self.high_watermark = 0
+        self.progress = 0
+        self.progress_at = time.monotonic()
+        self.generation = 0
+        self.closed = False
+        self.gap = Gap(enabled=options.gap_notice)
+        self._tickets: list[Ticket] = []
+        self._busy = False
+        self._no_victims = False
+        self._all = Bounds(options.capacity, options.max_bytes)
+        self._ordinary = Bounds(
+            options.capacity - options.reserve, options.max_bytes - options.reserve_bytes
+        )
+        self._shedding = False
+        self._mark: Bounds | None = None
+        self._resume = self._ordinary
+        if options.high_water is not None:
+            self._mark = Bounds(
+                max(1, min(int(options.capacity * options.high_water), self._ordinary.records)),
+                max(1, min(int(options.max_bytes * options.high_water), self._ordinary.bytes)),
+            )
+            self._resume = Bounds(int(self._mark[0] * _RESUME), int(self._mark[1] * _RESUME))
+        # What offer() compares with: the room that is there for any level without a question.
+        self._limit, self._byte_limit = self._mark or self._ordinary
+        # A size from which the worker wants to be woken; it moves them, put() only looks.
+        self.wake_size = 1
+        self.wake_bytes = NEVER
+
+    # -- producers --------------------------------------------------------------------------------
+
+    def offer(self, record: Record, bounds: Bounds | None = None) -> bool:
+        """Take *record* if there is room without asking any policy: the hot path.
+
+        Args:
+            record: Any record.
+            bounds: Use this much instead of what is free for every level.
+        """
+        size = len(record[1])
+        level = record[0]
+        with self.lock:
+            # From here to the append there is no call: see the module's words on re-entrancy.
+            if self.size >= self._limit or self.bytes + size > self._byte_limit:
+                if bounds is None:
+                    return False
+                if self.size >= bounds[0] or self.bytes + size > bounds[1]:
+                    return False
+            ledger = self.ledger
+            self.size += 1
+            self.bytes += size
+            ledger.received += 1
+            ledger.waiting += 1
+            try:
+                self._levels[level] += 1
+            except KeyError:
+                self._levels[level] = 1
+            self._append(record)
+            return True
+
+    def bounds_for(self, level: int) -> Bounds:
+        """Return what a record of *level* may fill; nothing at all once the queue is closed."""
+        if self.closed:
+            return Bounds(0, 0)
+        return self._all if level >= self._options.guarantee_level else self._ordinary
+
+    def decide(self, record: Record) -> Verdict:
+        """Say what becomes of a record that :meth:`offer` did not take."""
+        level = record[0]
+        size = len(record[1])
+        with self.lock:
+            if self.closed:
+                return Verdict.CLOSED
+            bounds = self.bounds_for(level)
+            if level >= self._options.guarantee_level:
+                if self.offer(record, bounds):
+                    return Verdict.ENTERED
+                return Verdict.OVERSIZE if size > bounds.bytes else Verdict.FULL
+            if level <= self._options.low_level and self._sheds():
+                return self.refuse(record, DropReason.LOW_LEVEL)
+            if self.offer(record, bounds):
+                return Verdict.ENTERED
+            if size > bounds.bytes:
+                return self.refuse(record, DropReason.OVERSIZE)
+            return self._by_policy(record, level, size)
+
+    def _by_policy(self, record: Record, level: int, size: int) -> Verdict:
+        policy = self._options.policy
+        if policy is Policy.DISCARD:
+            return self.refuse(record, DropReason.QUEUE_FULL)
+        if policy is Policy.DISCARD_OLDEST:
+            for _ in range(_EVICTION_ROUNDS):
+                if not self._make_room(size):
+                    break
+                if self.offer(record, self._ordinary):
+                    return Verdict.ENTERED
+            return self.refuse(record, DropReason.QUEUE_FULL)
+        if policy is Policy.DISCARD_LOW_LEVEL and level <= self._options.low_level:
+            return self.refuse(record, DropReason.LOW_LEVEL)
+        return Verdict.FULL
+
+    def refuse(self, record: Record, reason: DropReason, *, counted: bool = False) -> Verdict:
+        """Count *record* as received and dropped; as dropped only if it is *counted* as waiting."""
+        level = record[0]
+        key = (reason.value, level_label(level))
+        moment = self._now()
+        ledger = self.ledger
+        with self.lock:
+            if counted:
+                ledger.waiting -= 1
+            else:
+                ledger.received += 1
+                try:
+                    self._levels[level] += 1
+                except KeyError:
+                    self._levels[level] = 1
+            ledger.dropped += 1
+            try:
+                ledger.drops[key] += 1
+            except KeyError:
+                ledger.drops[key] = 1
+            self.gap.add(reason, level, moment)
+        return Verdict.DROPPED
+
+    def count_in(self, record: Record) -> None:
+        """Count *record* as received and waiting elsewhere (the spill file)."""
+        level = record[0]
+        ledger = self.ledger
+        with self.lock:
+            ledger.received += 1
+            ledger.waiting += 1
+            try:
+                self._levels[level] += 1
+            except KeyError:
+                self._levels[level] = 1
+
+    def passed_by(
+        self,
+        record: Record,
+        taken: Sequence[Record],
+        lost: Sequence[Record],
+        reason: DropReason | None,
+    ) -> None:
+        """Count a record that a caller wrote past the queue, if the sink took or refused it."""
+        if not taken and not lost:
+            return
+        with self.lock:
+            self.count_in(record)
+            self.settle_elsewhere(taken, lost, reason)
+
+    def settle_elsewhere(
+        self, taken: Sequence[Record], lost: Sequence[Record], reason: DropReason | None
+    ) -> None:
+        """Count what became of records that waited outside the queue."""
+        with self.lock:
+            if taken:
+                self.ledger.delivered(taken)
+            if lost and reason is not None:
+                self.ledger.gave_up(lost, reason)
+            self.progress += 1
+            self.progress_at = time.monotonic()
+
+    def inject(self, notice: Record) -> bool:
+        """Queue a notice of our own if capacity, reserve included, has room for it."""
+        return self.offer(GapNotice(*notice), self._all)
+
+    def _sheds(self) -> bool:
+        mark = self._mark
+        if mark is None:
+            return False
+        if not self._shedding and (self.size >= mark[0] or self.bytes >= mark[1]):
+            self._shedding = True
+            self._limit = self._byte_limit = 0  # every record asks now, until settle() ends it
+        return self._shedding
+
+    def _make_room(self, size: int) -> bool:
+        """Evict as many of the oldest as *size* more bytes need; none if that cannot be enough."""
+        if self._busy or self._no_victims:
+            return False
+        self._busy = True
+        try:
+            records = self.size + 1 - self._ordinary.records
+            over = self.bytes + size - self._ordinary.bytes
+            victims: list[int] = []
+            # By index: a nested call may append, which would end an iterator with an error.
+            for position in range(len(self.queued)):
+                if records <= 0 and over <= 0:
+                    break
+                victim = self.queued[position]
+                if victim[0] < self._options.guarantee_level and type(victim) is not GapNotice:
+                    victims.append(position)
+                    records -= 1
+                    over -= len(victim[1])
+            if records > 0 or over > 0:
+                self._no_victims = not victims  # until something leaves, do not search again
+                return False
+            moment = self._now()
+            for position in reversed(victims):
+                self._evict(position, moment)
+            return True
+        finally:
+            self._busy = False
+
+    def _evict(self, position: int, moment: float) -> None:
+        victim = self.queued[position]
+        size = len(victim[1])
+        key = (DropReason.EVICTED.value, level_label(victim[0]))
+        place = position + len(self.held)
+        ledger = self.ledger
+        if self.size > self.high_watermark:  # noqa: PLR1730 - max() would be a call, see above
+            self.high_watermark = self.size
+        del self.queued[position]
+        self.size -= 1
+        self.bytes -= size
+        ledger.waiting -= 1
+        ledger.dropped += 1
+        try:
+            ledger.drops[key] += 1
+        except KeyError:
+            ledger.drops[key] = 1
+        for ticket in self._tickets:
+            if place < ticket.left:
+                ticket.left -= 1
+        self.gap.add(DropReason.EVICTED, victim[0], moment)
+
+    # -- the worker -------------------------------------------------------------------------------
+
+    def take(self, max_records: int, max_bytes: int) -> list[Record]:
+        """Hold the next batch, or return what is still held; never over a ticket's end.
+
+        The limits are inviolable, except for a single record that is larger than *max_bytes*.
+        """
+        with self.lock:
+            held, queued = self.held, self.queued
+            if held or not queued:
+                return held
+            for ticket in self._tickets:
+                if 0 < ticket.left < max_records:
+                    max_records = ticket.left
+            total = 0
+            while queued and len(held) < max_records:
+                total += len(queued[0][1])
+                if total > max_bytes and held:
+                    break
+                # Held before it leaves the deque: recover() can undo a double, not a loss.
+                held.append(queued[0])
+                queued.popleft()
+            return held
+
+    def settle(
+        self,
+        generation: int,
+        taken: Sequence[Record],
+        kept: list[Record],
+        lost: Sequence[Record] = (),
+        reason: DropReason | None = None,
+    ) -> None:
+        """Count what a write made of the held records: written, to be tried again, or given up.
+
+        Args:
+            generation: The number at the time of :meth:`take`; after :meth:`abandon` it is
+                another, and what a stuck write reports too late changes nothing.
+            taken: Written.
+            kept: Still held, in order.
+            lost: Given up.
+            reason: Why they were.
+        """
+        taken_bytes = sum([len(record[1]) for record in taken])
+        lost_bytes = sum([len(record[1]) for record in lost])
+        written, dropped = len(taken), len(lost)
+        gone = written + dropped
+        moment = time.monotonic()
+        ledger = self.ledger
+        with self.lock:
+            if generation != self.generation:
+                return
+            self.high_watermark = max(self.high_watermark, self.size)
+            # One step for a stray exception in the worker: no call until all are changed.
+            self.held = kept
+            self.size -= gone
+            self.bytes -= taken_bytes + lost_bytes
+            ledger.waiting -= gone
+            ledger.written += written
+            ledger.bytes_written += taken_bytes
+            ledger.dropped += dropped
+            if not gone:
+                return
+            self.progress += 1
+            self.progress_at = moment
+            self._no_victims = False
+            if self._shedding and self.size <= self._resume[0] and self.bytes <= self._resume[1]:
+                self._shedding = False
+                if not self.closed:
+                    self._limit, self._byte_limit = self._mark or self._ordinary
+            for ticket in self._tickets:
+                ticket.left -= gone
+            if reason is not None:
+                for record in lost:
+                    key = (reason.value, level_label(record[0]))
+                    try:
+                        ledger.drops[key] += 1
+                    except KeyError:
+                        ledger.drops[key] = 1
+
+    def recover(self) -> None:
+        """Repair what a stray exception may have left half done inside :meth:`take`."""
+        with self.lock:
+            double = len(self.queued) + len(self.held) - self.size
+            if double > 0:
+                del self.held[-double:]
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether the queue is at most half full: a loss is over."""
+        return self.size * 2 <= self._all[0] and self.bytes * 2 <= self._all[1]
+
+    # -- flush and close --------------------------------------------------------------------------
+
+    def draw(self) -> Ticket:
+        """Return a ticket for everything in the queue now; give it back with :meth:`give_back`."""
+        with self.lock:
+            ticket = Ticket(self.size)
+            self._tickets.append(ticket)
+            return ticket
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Forget *ticket*."""
+        with self.lock:
+            if ticket in self._tickets:
+                self._tickets.remove(ticket)
+
+    def stop_intake(self) -> None:
+        """Let nothing in any more."""
+        with self.lock:
+            self.closed = True
+            self._limit = self._byte_limit = 0
+
+    def abandon(self) -> tuple[list[Record], list[Record]]:
+        """Empty the queue; return what was held and what was queued.
+
+        In the ledger both still wait: the caller says what became of them.
+        """
+        with self.lock:
+            self.stop_intake()
+            held, queued = self.held, list(self.queued)
+            self.generation += 1
+            self.held = []
+            self.queued.clear()
+            self.size = 0
+            self.bytes = 0
+            for ticket in self._tickets:
+                ticket.left = 0
+            return held, queued

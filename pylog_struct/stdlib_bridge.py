@@ -1,0 +1,187 @@
+"""The stdlib's door: ``logging`` records and warnings through the same pipeline, rendered once."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from pylog_struct.bound_logger import level_name
+from pylog_struct.levels import WARNING
+from pylog_struct.pipeline import ACTIVE
+from pylog_struct.processors.safe_repr import safe_repr, safe_str
+from pylog_struct.thresholds import THRESHOLDS, named_logger
+
+if TYPE_CHECKING:
+    from pylog_struct.pipeline import Pipeline
+
+__all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What uvicorn adds for its own console formatter: the same message again, with colours.
+_NOISE: Final = frozenset({"color_message"})
+
+
+class BridgeHandler(logging.Handler):
+    """Turns each ``LogRecord`` into an event of the active pipeline.
+
+    ``extra=`` becomes fields, ``exc_info`` and ``stack_info`` are kept, the message is formatted
+    once; one that cannot be formatted is kept as it is, with ``log_format_error``.
+    Never raises, takes no lock of its own.
+    """
+
+    def createLock(self) -> None:  # noqa: N802 - the stdlib's name
+        """Need none: the pipeline is thread-safe, and a lock here could deadlock a signal handler."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Deliver one record."""
+        pipeline = ACTIVE.pipeline
+        if pipeline is None:
+            return
+        try:
+            _forward(pipeline, record)
+        except Exception:
+            if pipeline.strict:
+                raise
+            pipeline.counts.error("bridge")
+            self._forward_stub(pipeline, record)
+
+    def _forward_stub(self, pipeline: Pipeline, record: logging.LogRecord) -> None:
+        fields = {"bridge_error": "the log record could not be read in full"}
+        level = record.levelno if type(record.levelno) is int else WARNING
+        text = safe_repr(getattr(record, "msg", None))
+        pipeline.emit(level, level_name(level), named_logger(), text, (), {}, fields)
+
+
+def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
+    fields = {
+        key: value
+        for key, value in record.__dict__.items()
+        if key not in _STANDARD and key not in _NOISE
+    }
+    event: Any = record.msg
+    if isinstance(event, dict):  # structlog's own wrap_for_formatter, or logger.info({...})
+        fields = {**event, **fields}
+        event = fields.pop("event", None)
+    elif record.args:
+        try:
+            event = record.getMessage()
+        except Exception as error:
+            fields["log_format_error"] = f"{type(error).__name__}: {safe_str(error)}"
+            fields["positional_args"] = safe_repr(record.args)
+    elif not isinstance(event, str):
+        event = str(event)
+    if record.exc_info:
+        fields["exc_info"] = record.exc_info
+    elif record.exc_text:
+        fields["exc_text"] = record.exc_text
+    if record.stack_info:
+        fields["stack_info"] = record.stack_info
+    pipeline.emit(
+        record.levelno,
+        record.levelname.lower() if record.levelname else level_name(record.levelno),
+        named_logger(record.name),
+        event,
+        (),
+        {},
+        fields,
+        round(record.created * 1_000_000) * 1_000,
+    )
+
+
+class Bridge:
+    """Puts a :class:`BridgeHandler` on the root logger, and takes it away again.
+
+    Handlers of the root logger that write to stdout or stderr are taken off meanwhile (the lines
+    would come twice); others, a file or a test's capture, stay.
+    """
+
+    def __init__(self) -> None:
+        self._handler = BridgeHandler()
+        self._removed: list[logging.Handler] = []
+        self._level = logging.WARNING
+        self._installed = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether records are forwarded now."""
+        return self._installed
+
+    def install(self) -> None:
+        """Start forwarding records from the root's level up."""
+        root = logging.getLogger()
+        if not self._installed:
+            self._level = root.level
+            self._removed = [handler for handler in root.handlers if _is_console(handler)]
+            for handler in self._removed:
+                root.removeHandler(handler)
+            root.addHandler(self._handler)
+            self._installed = True
+        self.apply(THRESHOLDS.effective(""))
+
+    def apply(self, level: int) -> None:
+        """Let the root logger pass what the pipeline wants to see."""
+        if self._installed:
+            logging.getLogger().setLevel(level)
+
+    def uninstall(self) -> None:
+        """Restore handlers and level as they were."""
+        if not self._installed:
+            return
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        for handler in self._removed:
+            root.addHandler(handler)
+        root.setLevel(self._level)
+        self._installed = False
+
+
+def _is_console(handler: logging.Handler) -> bool:
+    """Whether a handler prints to the terminal (a StreamHandler, and no subclass with ideas of its own)."""
+    return type(handler) in {logging.StreamHandler, logging._StderrHandler}  # type: ignore[attr-defined]
+
+
+class WarningsHook:
+    """Sends ``warnings.warn`` through the pipeline, as fields instead of formatted text."""
+
+    def __init__(self) -> None:
+        self._previous: Any = None
+
+    def install(self) -> None:
+        """Take over ``warnings.showwarning``."""
+        if warnings.showwarning is not self._show:
+            self._previous = warnings.showwarning
+            warnings.showwarning = self._show
+
+    def uninstall(self) -> None:
+        """Give it back, unless somebody else took it meanwhile."""
+        if self._previous is not None and warnings.showwarning == self._show:
+            warnings.showwarning = self._previous
+        self._previous = None
+
+    def _show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        pipeline = ACTIVE.pipeline
+        if file is not None or pipeline is None:
+            if self._previous is not None:
+                self._previous(message, category, filename, lineno, file, line)
+            return
+        logger = named_logger("py.warnings")
+        if logger.level <= WARNING:
+            fields = {"category": category.__name__, "filename": filename, "lineno": lineno}
+            pipeline.emit(WARNING, "warning", logger, str(message), (), {}, fields)
+
+
+BRIDGE: Final = Bridge()
+"""The bridge of this process: one, so that a second ``configure`` finds it in place."""
+
+WARNINGS: Final = WarningsHook()
+"""The hook for warnings, one a process for the same reason."""

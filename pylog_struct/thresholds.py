@@ -1,0 +1,122 @@
+"""Level checks that can change at run time and still cost one comparison.
+
+Every logger name has one :class:`NamedLogger` per process; bound and cached loggers share it and
+compare with its ``level`` on each call, so a change reaches all of them at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any, Final
+
+from pylog_struct import fork
+from pylog_struct.levels import NOTSET
+
+__all__ = ["ROOT_NAME", "THRESHOLDS", "NamedLogger", "Thresholds", "named_logger"]
+
+ROOT_NAME: Final = "root"
+"""The name of a logger that was given none: the stdlib's word, so that both doors agree."""
+
+
+class NamedLogger:
+    """What structlog calls the wrapped logger: here a name and its threshold, and nothing else.
+
+    Picklable and copyable: a copy is the same object.
+    """
+
+    __slots__ = ("__weakref__", "level", "name")
+
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self.level = level
+
+    def __repr__(self) -> str:
+        return f"<NamedLogger {self.name!r}>"
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (named_logger, (self.name,))
+
+    def __copy__(self) -> NamedLogger:
+        return self
+
+    def __deepcopy__(self, memo: object) -> NamedLogger:
+        return self
+
+
+class Thresholds:
+    """The level of every logger name: that of its longest configured prefix, else the root's.
+
+    Prefixes end at dots: ``"app.db"`` covers ``app.db`` and ``app.db.pool``, not ``app.dbx``.
+    Threads: thread-safe; reading a ``NamedLogger.level`` needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # guards the two mappings
+        self._levels: dict[str, int] = {"": NOTSET}
+        self._loggers: weakref.WeakValueDictionary[str, NamedLogger] = weakref.WeakValueDictionary()
+        fork.register(self)
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.RLock()
+
+    def logger(self, name: str) -> NamedLogger:
+        """Return the one logger of this name."""
+        with self._lock:
+            found = self._loggers.get(name)
+            if found is None:
+                found = self._loggers[name] = NamedLogger(name, self.effective(name))
+            return found
+
+    def effective(self, name: str) -> int:
+        """Return the level that *name* has now."""
+        prefix = "" if name == ROOT_NAME else name
+        while prefix:
+            level = self._levels.get(prefix)
+            if level is not None:
+                return level
+            prefix = prefix.rpartition(".")[0]
+        return self._levels[""]
+
+    def get(self, prefix: str) -> int | None:
+        """Return what was set for exactly this prefix ("" is the root), or None."""
+        return self._levels.get(prefix)
+
+    def set(self, prefix: str, level: int | None) -> None:
+        """Set the level of a prefix ("" is the root), or with None take the setting back."""
+        with self._lock:
+            if level is not None:
+                self._levels[prefix] = level
+            elif prefix:
+                self._levels.pop(prefix, None)
+            self._apply()
+
+    def reset(self, root: int) -> None:
+        """Forget all prefixes and set the root's level."""
+        with self._lock:
+            self._levels = {"": root}
+            self._apply()
+
+    def save(self) -> dict[str, int]:
+        """Return all settings, for :meth:`restore`."""
+        with self._lock:
+            return dict(self._levels)
+
+    def restore(self, saved: dict[str, int]) -> None:
+        """Put back what :meth:`save` returned."""
+        with self._lock:
+            self._levels = dict(saved)
+            self._apply()
+
+    def _apply(self) -> None:
+        for name, logger in list(self._loggers.items()):
+            logger.level = self.effective(name)
+
+
+THRESHOLDS: Final = Thresholds()
+"""The levels of this process: structlog's loggers are process-wide, so are they."""
+
+
+def named_logger(name: str = ROOT_NAME) -> NamedLogger:
+    """Return the process's logger of this name."""
+    return THRESHOLDS.logger(name)
