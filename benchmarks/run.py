@@ -88,7 +88,7 @@ def summary(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, f
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     lines = [
-        f"| contestant | call, µs | × {REFERENCE} | done, µs | × | CPU, µs | lost |",
+        f"| contestant | call, µs | ratio | done, µs | ratio | CPU, µs | lost |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in rows.items():
@@ -126,7 +126,10 @@ def main() -> None:
     facts = machine() | {"rounds": rounds, "events": events}
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
     print(f"\n{table(rows)}\n")
-    print(f"Medians of {rounds} rounds of {events:,} events; Python {facts['python']},", end=" ")
+    print(
+        f"Ratios to {REFERENCE!r}. Medians of {rounds} rounds of {events:,} events; Python {facts['python']},",
+        end=" ",
+    )
     print(f"{facts['system']}, {facts['cores']} cores; {packages}.")
     if options.json:
         document = {"facts": facts, "summary": rows, "rounds": results}

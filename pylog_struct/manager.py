@@ -232,6 +232,7 @@ class LogManager:
         """Close the tree, except the sinks in *keep* (by id), which live on in the next one."""
         with self._lock:
             if self._report is None:
+                _announce_successor(self._root)
                 self._report = self._retire(self._timeout, keep)
             # Only now: what came after a shutdown was still counted, and scraped.
             self._metrics.detach(
@@ -252,6 +253,8 @@ class LogManager:
             self._pipeline.counts = old_pipeline.counts
             self._attach()
             ACTIVE.pipeline = self._pipeline
+            _announce_successor(old)
+            JANITOR.cancel(old)
             _close_tree(old, self._timeout, keep)
         self._metrics.detach([sink for sink in walk(old) if id(sink) not in keep], old)
 
@@ -277,7 +280,12 @@ class LogManager:
         gone = [sink for sink in walk(self._root) if id(sink) not in keep]
         root = self._root.statistics()
         spooled = sum(int(sink.statistics().details.get("shutdown.spooled", 0)) for sink in gone)
-        abandoned = sum(count for (reason, _), count in root.drops.items() if reason == "shutdown")
+        abandoned = sum(
+            count
+            for sink in gone
+            for (reason, _), count in sink.statistics().drops.items()
+            if reason == "shutdown"
+        )
         if abandoned:
             text = f"shutdown: {abandoned} record(s) abandoned by {root.name!r}; {spooled} left on disk"
             diagnostics.report("shutdown", text, always=True)
@@ -326,6 +334,12 @@ def _held(root: BaseSink | None) -> Any:
     """Keep a new root from delivering while the old tree still drains into a sink they share."""
     held = getattr(root, "held", None)
     return _Nothing() if held is None else held()
+
+
+def _announce_successor(root: BaseSink) -> None:
+    """Let a queue send callers that wait for room to the tree that takes over."""
+    if isinstance(root, QueueSink):
+        root.hand_over()
 
 
 class _Nothing:

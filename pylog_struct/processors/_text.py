@@ -40,14 +40,14 @@ def cut(text: str, limit: int) -> str:
 
 
 def type_name(cls: type) -> str:
-    """Return the qualified name of *cls* without its module, whatever its metaclass does."""
-    return clean(plain(_QUALNAME(cls)))[:_NAME_MAX]
+    """Return the name of *cls* within its module or function, whatever its metaclass does."""
+    return clean(plain(_QUALNAME(cls))).rpartition("<locals>.")[2][:_NAME_MAX]
 
 
 def class_path(cls: type) -> str:
     """Return ``module.Name`` of *cls*; the module is left out for builtins and where it is odd."""
     module: Any = _MODULE(cls)
-    name = type_name(cls)
+    name = clean(plain(_QUALNAME(cls)))[:_NAME_MAX]
     if not isinstance(module, str) or module == "builtins":
         return name
     return f"{clean(plain(module))[:_NAME_MAX]}.{name}"

@@ -161,7 +161,7 @@ class Sanitiser:
                 self._text -= text
                 shown[name] = self.value(member, depth + 1)
                 self._nodes += nodes
-                self._text += text
+                self._text = max(0, self._text) + text
             else:
                 shown[name] = self.value(member, depth + 1)
             self._path.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os  # noqa: TC003 - configuration evaluates the annotations
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import diagnostics
@@ -12,14 +13,14 @@ from pylog_struct.ledger import DropReason
 from pylog_struct.levels import WARNING
 from pylog_struct.sinks._queue.buffer import RecordBuffer
 from pylog_struct.sinks._queue.delivery import Delivery
-from pylog_struct.sinks._queue.options import QueueOptions
+from pylog_struct.sinks._queue.options import Policy, QueueOptions
 from pylog_struct.sinks._queue.overflow import Overflow, Turnstile
 from pylog_struct.sinks._queue.spill import Spill
 from pylog_struct.sinks._queue.worker import CLOSE_GRACE, QueueWorker
 from pylog_struct.sinks.base import BaseSink, Deadline, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pylog_struct.ledger import SinkStatistics
     from pylog_struct.record import Record
@@ -145,7 +146,7 @@ class QueueSink(BaseSink):
         self._spill = Spill(options.spill, options.spill_max_bytes, self.name)
         self._buffer = RecordBuffer(options, self.ledger, self._clock.time)
         self._turnstile = Turnstile()
-        delivery = Delivery(self._inner, self._dead_letter, self.ledger, self.name)
+        delivery = self._delivery = Delivery(self._inner, self._dead_letter, self.ledger, self.name)
         self._worker = QueueWorker(
             self.name, options, self._buffer, self._spill, delivery, self._turnstile,
             self.children, self._clock, self._gap_record,
@@ -187,6 +188,31 @@ class QueueSink(BaseSink):
             except SinkClosedError as error:
                 error.unwritten = tuple(batch[position:])
                 raise
+
+    def must_wait(self, record: Record, /) -> bool:
+        """Whether :meth:`put` might block its thread for *record* now: ``ainfo`` and the like ask."""
+        buffer, options = self._buffer, self._options
+        bounds = buffer.bounds_for(record.level)
+        if buffer.size < bounds.records and buffer.bytes + len(record.line) <= bounds.bytes:
+            return False
+        if buffer.closed:
+            return False
+        if record.level >= options.guarantee_level or options.policy is Policy.BLOCK:
+            return True
+        return options.policy is Policy.DISCARD_LOW_LEVEL and record.level > options.low_level
+
+    def hand_over(self) -> None:
+        """Say before :meth:`close` that another tree takes over: callers that wait go there."""
+        self._overflow.has_successor = True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no write into the inner sink while the block runs; records queue up meanwhile.
+
+        For a tree that takes over a sink from one that is still draining into it.
+        """
+        with self._delivery.lock:
+            yield
 
     def statistics(self) -> SinkStatistics:
         """Return this sink's side of the ledger at one instant.  Thread-safe."""

@@ -97,6 +97,8 @@ class Overflow:
         self._inside: set[int] = set()  # threads in here; each adds and removes only itself
         # The progress count at which a guaranteed record waited in vain: the next ones need not.
         self._in_vain_at = -1
+        self.has_successor = False
+        """Whether another tree takes what comes after the close."""
         # Private, but what threading.Condition relies on; both kinds of RLock have it.
         self._lock_is_mine: Callable[[], bool] = cast("Any", buffer.lock)._is_owned
 
@@ -142,6 +144,7 @@ class Overflow:
                 return
             reason = DropReason.BLOCK_TIMEOUT
         if self._buffer.closed:
+            self._give_back(record)
             reason = DropReason.SHUTDOWN
         if self._escape(record, reason, sync=False, wait=_LOCK_WAIT if alone else 0.0):
             return
@@ -157,6 +160,8 @@ class Overflow:
             if self._wait(record, lambda: ends):
                 return
             self._in_vain_at = buffer.progress
+        if buffer.closed:
+            self._give_back(record)
         if free and self._write_now(record):
             return
         reason = DropReason.GUARANTEE_FAILED
@@ -171,6 +176,11 @@ class Overflow:
             f"{self._name}: LOST ({reason.value}): {record[1].decode('utf-8', 'replace')}",
             always=True,
         )
+
+    def _give_back(self, record: Record) -> None:
+        """Leave a record whose caller was waiting when the queue was closed to the queue's successor."""
+        if self.has_successor:
+            raise SinkClosedError(f"{self._name} is closed", (record,))
 
     def _stalled_at(self) -> float:
         """When the sink will have made no progress for ``block_timeout``."""

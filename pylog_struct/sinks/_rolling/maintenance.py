@@ -7,7 +7,7 @@ crash half-way need no special case, and any process may do the work for all.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
 from pylog_struct.sinks._rolling.archives import Archive, list_archives
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pylog_struct.sinks._rolling.plan import Plan
 
 __all__ = ["Maintenance"]
+
+_SKEW: Final = 60.0  # seconds between our clock and that of a file system
 
 
 class Maintenance:
@@ -145,8 +147,8 @@ class Maintenance:
     def _delay(self, archive: Archive) -> float:
         """Seconds that the archive is to stay plain; the last write counts."""
         age = self._plan.clock.time() - archive.modified
-        # A modification time in the future (the clock was set back) says nothing.
-        return self._plan.compress_delay - age if age >= 0 else 0.0
+        # A modification time in the future (the clock was set back) says nothing; a little is skew.
+        return self._plan.compress_delay - max(age, 0.0) if age > -_SKEW else 0.0
 
     def _active(self) -> str | None:
         plan = self._plan

@@ -28,7 +28,8 @@ from pylog_struct.processors.sanitise import Sanitiser, sanitise
 def test_what_comes_out_comes_out_again_unchanged(payload):
     once = sanitise(payload.make())
 
-    assert sanitise(once) == once or payload.name in {"million members", "million keys", "50 MB of text", "50 MB key"}
+    if " more" not in str(once):  # a second pass cuts the mark of the first
+        assert sanitise(once) == once
     json.dumps(once, allow_nan=False).encode()
 
 

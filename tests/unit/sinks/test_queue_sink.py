@@ -235,26 +235,26 @@ def test_a_stuck_sink_sheds_info_bounds_errors_and_replays_them_once():
     queue.close()
 
 
-def test_after_progress_the_next_error_waits_again():
+def test_an_error_waits_for_room_within_its_bound():
     sink = GatedSink()
-    queue = QueueSink(sink, capacity=1, batch_records=1, guarantee_timeout=0.02, spill=False)
+    queue = QueueSink(sink, capacity=1, guarantee_timeout=0.02, spill=False)
     clog(queue, sink)
-    queue.put(record("lost", 40))
+    queue.put(record("waits in vain", 40))
     assert queue.statistics().drops == {("guarantee_failed", "error"): 1}
     sink.gate.set()
     queue.flush(PATIENCE)
-    sink.gate.clear()
-    sink.entered.clear()
-    clog(queue, sink)
-    opener = threading.Timer(0.0, sink.gate.set)
-    queue2 = QueueSink(MemorySink())  # a neighbour has no part in it
-    opener.start()
-    queue._options = queue._options
-    queue.put(record("waits or writes", 40))
-    queue.flush(PATIENCE)
     queue.close()
-    queue2.close()
-    opener.join()
+    sink = GatedSink()
+    queue = QueueSink(sink, capacity=1, guarantee_timeout=3600)
+    clog(queue, sink)
+    waiting = threading.Thread(target=queue.put, args=(record("finds room", 40),))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    sink.gate.set()
+    waiting.join(PATIENCE)
+    queue.close()
+    assert texts(sink) == ["first", "finds room"]
 
 
 def test_an_error_that_finds_no_place_is_reported_with_its_text(capfd):
@@ -646,7 +646,6 @@ def test_close_releases_those_who_wait_for_room():
         threading.Thread(target=queue.put, args=(record("blocked", level),))
         for level in (20, 30, 40)
     ]
-    queue._options  # noqa: B018
     for thread in blocked:
         thread.start()
     with pytest.raises(SinkTimeoutError):
@@ -656,7 +655,7 @@ def test_close_releases_those_who_wait_for_room():
         assert not thread.is_alive()
     sink.gate.set()
     found = queue.statistics()
-    assert found.received + 0 == found.dropped
+    assert found.received == found.dropped == 4
     assert found.balanced
 
 
