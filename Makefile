@@ -6,6 +6,7 @@
 #   make bench    this library beside others, on this machine (ARGS="--quick")
 #   make lint     ruff, mypy, pyright
 #   make format   ruff's formatter, and what it can mend by itself
+#   make readme   a demo and a contest, and their output into README.md
 #   make clean    removes what the targets made
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=... the environment.
@@ -30,8 +31,8 @@ demo:
 	$(call setup,demo)
 	@$(BIN)/python examples/shop/demo.py $(ARGS)
 
-# With COVERAGE the tests run under "coverage run", not under a pytest plugin: this package has a
-# pytest plugin of its own, which is imported before any other could start to measure.
+# With COVERAGE the tests run under "coverage run", not under a pytest plugin: measuring starts before
+# anything can import the package.  "make coverage-report" shows the result, and fails under 95 %.
 .PHONY: test
 test:
 	$(call setup,test demo)
@@ -52,6 +53,12 @@ bench:
 	$(call setup,bench)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
+# Fills README.md with the output of a demo and a contest that run now.
+.PHONY: readme
+readme:
+	$(call setup,demo bench)
+	@$(BIN)/python scripts/update_readme.py $(ARGS)
+
 .PHONY: lint
 lint:
 	$(call setup,test demo lint)
@@ -59,8 +66,8 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
-	$(BIN)/pyright
-	$(BIN)/pyright --ignoreexternal --verifytypes pylog_struct
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --ignoreexternal --verifytypes pylog_struct
 
 .PHONY: format
 format:

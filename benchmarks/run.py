@@ -88,7 +88,7 @@ def summary(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, f
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     lines = [
-        f"| contestant | call, µs | ratio | done, µs | ratio | CPU, µs | lost |",
+        "| contestant | call, µs | ratio | done, µs | ratio | CPU, µs | lost |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in rows.items():

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct import bound_logger
+from prometheus_client import CollectorRegistry
+
+from pylog_struct import bound_logger, fork
 from pylog_struct.errors import ConfigError
 from pylog_struct.hooks import Hook, Hooks
 from pylog_struct.levels import parse_level
@@ -29,7 +31,6 @@ from pylog_struct.uncaught import UncaughtHooks
 from pylog_struct.units import parse_duration
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
     from structlog.typing import Processor
 
     from pylog_struct.ledger import Statistics
@@ -57,7 +58,20 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "strict": False,
 }
 _UNSET: Final[Any] = object()
-_one_at_a_time = threading.Lock()  # two threads that configure at once take turns
+
+
+class _Turn:
+    """Two threads that configure at once take turns."""
+
+    def __init__(self) -> None:
+        self._after_fork_in_child()
+        fork.register(self)
+
+    def _after_fork_in_child(self) -> None:
+        self.lock = threading.RLock()  # re-entrant: a sink or a signal handler may reconfigure
+
+
+_turn: Final = _Turn()
 
 
 def configure(
@@ -120,7 +134,7 @@ def configure(
         name: value for name, value in locals().items() if name in _DEFAULTS and value is not _UNSET
     }
     settings = {**_DEFAULTS, **_from_config(config), **given}
-    with _one_at_a_time:
+    with _turn.lock:
         return _configure(settings)
 
 
@@ -170,7 +184,11 @@ def _configure(settings: dict[str, Any]) -> LogManager:
     counts = PipelineCounts()
     render = _renderer(settings["format"], root, counts, strict=settings["strict"])
     previous = current_manager_or_none()
-    metrics = Metrics.of(settings["registry"])
+    registry = settings["registry"]
+    if registry is not None and not isinstance(registry, CollectorRegistry):
+        msg = f"registry: {registry!r} is no prometheus_client.CollectorRegistry"
+        raise ConfigError(msg)
+    metrics = Metrics.of(registry)
     levels = LevelControl(BRIDGE if settings["stdlib"] else None)
 
     def pipeline_for(new_root: BaseSink) -> Pipeline:
@@ -210,6 +228,8 @@ def _configure(settings: dict[str, Any]) -> LogManager:
         previous.release_levels()
     THRESHOLDS.reset(level)
     manager.start(previous)
+    if settings["stdlib"]:
+        BRIDGE.apply(level)  # it may have been in place already, with the level of before
     bound_logger.install()
     return manager
 
@@ -229,7 +249,8 @@ def _processors(processors: Any) -> tuple[Processor, ...]:
     try:
         found = tuple(processors)
     except TypeError:
-        found = (None,)
+        msg = f"processors: {processors!r} is no list of structlog processors"
+        raise ConfigError(msg) from None
     for position, processor in enumerate(found):
         if not callable(processor):
             msg = (
@@ -243,24 +264,31 @@ def _processors(processors: Any) -> tuple[Processor, ...]:
 def _root(settings: Mapping[str, Any]) -> BaseSink:
     sink = settings["sink"]
     tree = StreamSink("stdout") if sink is None else adopt(sink)
+    for part in walk(tree):
+        if part._closed:
+            msg = (
+                f"sink: {part!r} was closed, by a shutdown or a configure() before; make a new one"
+            )
+            raise ConfigError(msg)
     size, policy = settings["queue_size"], settings["full_policy"]
     if size is None and policy is None:
-        return (
-            tree if isinstance(tree, QueueSink) or _absorbs(tree) else LockedSink(tree, absorb=True)
-        )
+        if isinstance(tree, LockedSink):
+            tree.absorb = True
+            return tree
+        return tree if isinstance(tree, QueueSink) else LockedSink(tree, absorb=True)
     if isinstance(tree, QueueSink):
         msg = "queue_size, full_policy: sink is a QueueSink already; set its capacity and policy instead"
         raise ConfigError(msg)
     inner = tree.children[0] if isinstance(tree, LockedSink) else tree
-    return QueueSink(
-        inner,
-        capacity=4096 if size is None else size,
-        policy="discard_low_level" if policy is None else policy,
-    )
-
-
-def _absorbs(tree: BaseSink) -> bool:
-    return isinstance(tree, LockedSink) and tree.absorb
+    try:
+        return QueueSink(
+            inner,
+            capacity=4096 if size is None else size,
+            policy="discard_low_level" if policy is None else policy,
+        )
+    except ConfigError as error:  # say it in the words of this function's arguments
+        text = str(error).replace("QueueSink.capacity", "queue_size")
+        raise ConfigError(text.replace("QueueSink.policy", "full_policy")) from None
 
 
 def _renderer(format_: object, root: BaseSink, counts: PipelineCounts, *, strict: bool) -> Renderer:

@@ -18,6 +18,7 @@ from pylog_struct import diagnostics, fork
 __all__ = ["JANITOR", "Janitor"]
 
 _IDLE: Final = 5.0  # seconds without work or schedule after which the thread ends
+_PAUSE: Final = 1.0  # seconds until a poll that has nothing pending is asked again
 
 Poll = Callable[[float], float | None]
 
@@ -118,18 +119,20 @@ class Janitor:
         """Call what is due; return seconds until the next one."""
         now = time.monotonic()
         with self._changed:
-            due = [(owner, poll) for owner, (at, poll) in self._polls.items() if at <= now]
-        for owner, poll in due:
-            wait: float | None
+            due = [(owner, entry) for owner, entry in self._polls.items() if entry[0] <= now]
+        for owner, entry in due:
+            pause = _PAUSE
             try:
-                wait = poll(now)
+                wait = entry[1](now)
+                if wait is not None:
+                    pause = min(max(0.001, wait), 60.0)
             except Exception as error:
                 diagnostics.report(f"poll {owner!r}", "timed work failed", error)
-                wait = None
             with self._changed:
-                if owner in self._polls:
-                    pause = 1.0 if wait is None else min(max(wait, 0.001), 60.0)
-                    self._polls[owner] = (time.monotonic() + pause, poll)
+                if (
+                    self._polls.get(owner) is entry
+                ):  # neither cancelled nor scheduled anew meanwhile
+                    self._polls[owner] = (time.monotonic() + pause, entry[1])
         with self._changed:
             now = time.monotonic()
             return min((max(at - now, 0.0) for at, _ in self._polls.values()), default=_IDLE)

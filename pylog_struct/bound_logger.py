@@ -5,19 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Final, Self, cast
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import structlog
 from structlog import BoundLoggerBase, DropEvent
 
 from pylog_struct import diagnostics
 from pylog_struct.levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_label
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.pipeline import ACTIVE, as_line
 from pylog_struct.processors.interpolation import interpolate
+from pylog_struct.processors.safe_repr import safe_str
+from pylog_struct.record import Record
 from pylog_struct.thresholds import NamedLogger, named_logger
 
-__all__ = ["DISPATCH", "PROCESSORS", "BoundLogger", "get_logger", "install", "level_name"]
+if TYPE_CHECKING:
+    from pylog_struct.pipeline import Pipeline
+
+__all__ = [
+    "DISPATCH",
+    "PROCESSORS",
+    "BoundLogger",
+    "get_logger",
+    "install",
+    "level_name",
+    "logger_factory",
+]
 
 _NUMBERS: Final = {
     "debug": DEBUG,
@@ -50,6 +63,9 @@ class _Dispatch:
     __slots__ = ()
 
     def __call__(self, logger: Any, method_name: str, event_dict: Any) -> Any:
+        if "_from_structlog" in event_dict:
+            # Somebody gave the list to a ProcessorFormatter as well: that is formatting, not logging.
+            return event_dict
         level = _NUMBERS.get(method_name, INFO)
         named = logger if isinstance(logger, NamedLogger) else _named(logger)
         if level >= named.level:
@@ -63,6 +79,9 @@ class _Dispatch:
 
     def __repr__(self) -> str:
         return "<pylog_struct dispatch>"
+
+    def __reduce__(self) -> str:
+        return "DISPATCH"
 
 
 DISPATCH: Final = _Dispatch()
@@ -103,6 +122,24 @@ def _emit(
         if pipeline.strict:
             raise
         diagnostics.report("log call", "a log call failed; its event is lost", error)
+
+
+def _emit_line(level: int, text: str | bytes | bytearray) -> None:
+    """Deliver what a foreign chain has rendered already."""
+    pipeline = ACTIVE.pipeline
+    if pipeline is None:
+        diagnostics.report("not configured", "an event came before configure() or after a reset")
+        return
+    pipeline.deliver(Record(level, as_line(text), time.time()))
+
+
+def _deliver_elsewhere(pipeline: Pipeline, record: Record) -> Awaitable[None] | None:
+    """Wait for room in another thread; None if there is no loop, or no thread to be had any more."""
+    try:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(None, pipeline.deliver, record)
+    except RuntimeError:
+        return None
 
 
 class _Delivery(Coroutine[Any, Any, None]):
@@ -177,6 +214,12 @@ class BoundLogger(BoundLoggerBase):
     _logger: NamedLogger
     _context: dict[str, Any]
 
+    def __init__(self, logger: Any, processors: Any, context: Any) -> None:
+        # Another factory, or wrap_logger(), may hand us a logger of somebody else's: its name stays.
+        self._logger = logger if type(logger) is NamedLogger else _named(logger)
+        self._processors = processors
+        self._context = context
+
     def bind(self, /, **new_values: Any) -> Self:
         """Return a logger with *new_values* added; any name will do, ``self`` too."""
         return self.__class__(self._logger, self._processors, {**self._context, **new_values})
@@ -194,12 +237,21 @@ class BoundLogger(BoundLoggerBase):
         if len(processors) == 1 and processors[0] is DISPATCH:
             _emit(level, name, self._logger, event, args, self._context, fields)
         else:
-            self._log_through(processors, name, event, args, fields)
+            self._log_through(processors, level, name, event, args, fields)
 
     def _log_through(
-        self, processors: Any, name: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]
+        self,
+        processors: Any,
+        level: int,
+        name: str,
+        event: Any,
+        args: tuple[Any, ...],
+        fields: dict[str, Any],
     ) -> None:
-        """Run the processors that somebody put in place of ours, e.g. ``capture_logs``."""
+        """Run the processors that somebody put in place of ours, e.g. ``capture_logs``.
+
+        What they return goes on into the pipeline: text as the line, a dict as the fields.
+        """
         event_dict: Any = {**self._context, **fields}
         if args:
             event, problem = interpolate(event, args)
@@ -207,13 +259,26 @@ class BoundLogger(BoundLoggerBase):
                 event_dict.setdefault("log_format_error", problem)
         if event is not None:
             event_dict["event"] = event
+        result: Any = event_dict
         try:
             for processor in processors:
-                event_dict = processor(self._logger, name, event_dict)
+                result = processor(self._logger, name, result)
         except DropEvent:
-            pass
+            return
         except Exception as error:
+            pipeline = ACTIVE.pipeline
+            if pipeline is not None and pipeline.strict:
+                raise
             diagnostics.report("processors", "a foreign processor chain failed", error)
+            event_dict["processor_error"] = f"{type(error).__name__}: {safe_str(error)}"
+            result = event_dict
+        if isinstance(result, str | bytes | bytearray):
+            _emit_line(level, result)
+        elif isinstance(result, Mapping):
+            rest = dict(result)
+            _emit(level, name, self._logger, rest.pop("event", event), (), {}, rest)
+        else:
+            _emit(level, name, self._logger, event, (), {}, {"result": result})
 
     def _alog(
         self, level: int, name: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]
@@ -222,17 +287,26 @@ class BoundLogger(BoundLoggerBase):
             event = fields.pop("event")
         processors: Any = self._processors
         pipeline = ACTIVE.pipeline
-        if pipeline is None or len(processors) != 1 or processors[0] is not DISPATCH:
+        must_wait = None if pipeline is None else getattr(pipeline.root, "must_wait", None)
+        if (
+            pipeline is None
+            or must_wait is None
+            or len(processors) != 1
+            or processors[0] is not DISPATCH
+        ):
             self._log(level, name, event, args, fields)
             return _Delivery()
-        record = pipeline.render(level, name, self._logger, event, args, self._context, fields)
-        if record is None:
-            return _Delivery()
-        must_wait = getattr(pipeline.root, "must_wait", None)
-        if must_wait is not None and must_wait(record):
-            loop = asyncio.get_running_loop()
-            return _Delivery(loop.run_in_executor(None, pipeline.deliver, record))
-        pipeline.deliver(record)
+        try:
+            record = pipeline.render(level, name, self._logger, event, args, self._context, fields)
+            if record is None:
+                return _Delivery()
+            if must_wait(record) and (waiting := _deliver_elsewhere(pipeline, record)) is not None:
+                return _Delivery(waiting)
+            pipeline.deliver(record)
+        except Exception as error:
+            if pipeline.strict:
+                raise
+            diagnostics.report("log call", "a log call failed; its event is lost", error)
         return _Delivery()
 
     debug = cast("Callable[..., None]", _method(DEBUG, "debug"))
@@ -323,15 +397,16 @@ def install() -> None:
         cache_logger_on_first_use=True,
     )
     _let_cached_proxies_pickle()
-    if before is not PROCESSORS and isinstance(before, list):
+    if before is not PROCESSORS:
         _adopt(before)
-        before[:] = [DISPATCH]
+        if isinstance(before, list):
+            before[:] = [DISPATCH]
 
 
-def _adopt(processors: list[Any]) -> None:
+def _adopt(processors: Any) -> None:
     """Turn bound loggers that hold *processors* into ours: theirs raise on bad ``%`` or a clashing key.
 
-    Loggers of a class of the user's own are left as they are; their events arrive by the list.
+    Those of a class of the user's own keep it; their events arrive by the processor list.
     """
     import gc  # noqa: PLC0415 - once in a process's life, and only if somebody configured before
 
@@ -339,13 +414,13 @@ def _adopt(processors: list[Any]) -> None:
         cls = type(thing)
         if not issubclass(cls, BoundLoggerBase) or cls is BoundLogger:
             continue
-        if getattr(thing, "_processors", None) is not processors:
+        if thing.__dict__.get("_processors") is not processors:
             continue
+        thing._processors = PROCESSORS
         if cls is structlog.BoundLogger or cls.__module__ == "structlog._native":
             thing._logger = _named(thing._logger)
             if type(thing._context) is not dict:
                 thing._context = dict(thing._context)
-            thing._processors = PROCESSORS
             thing.__class__ = BoundLogger
 
 

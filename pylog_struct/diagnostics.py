@@ -22,13 +22,20 @@ INTERVAL: Final = 10.0
 _KINDS_MAX: Final = 256
 _LINE_MAX: Final = 4000  # below PIPE_BUF: one write is whole, and poll() promises that it fits
 
+# Whatever would end the line or steer a terminal.
+_CONTROL: Final = {
+    code: ascii(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)
+}
+
 _lock = threading.Lock()  # guards _last and _held; only ever tried, never waited for
+_inside = threading.local()  # .report: this thread is writing one, to a stderr that may log
 _last: dict[str, float] = {}
 _held: dict[str, int] = {}
 
 
 def reset() -> None:
     """Forget what was reported, and the lock: for tests, and for the child of a fork."""
+    _inside.report = False
     global _lock  # noqa: PLW0603 - the lock of another process is no lock
     _lock = threading.Lock()
     _last.clear()
@@ -60,10 +67,15 @@ def report(
 
     Threads: thread-safe, re-entrant; blocks: never.
     """
+    if getattr(_inside, "report", False):
+        return False
+    _inside.report = True
     try:
         return _report(kind, message, error, always=always)
     except Exception:  # there is nobody left to tell
         return False
+    finally:
+        _inside.report = False
 
 
 def _report(kind: str, message: str, error: BaseException | None, *, always: bool) -> bool:
@@ -89,11 +101,23 @@ def _report(kind: str, message: str, error: BaseException | None, *, always: boo
         text += f" ({describe(error)})"
     if held:
         text += f" [{held} more of this kind since the last report]"
-    return _write(text)
+    written = False
+    try:
+        written = _write(text)
+    finally:
+        if not written and _lock.acquire(blocking=False):
+            try:  # it counts as held back: the next one of its kind says so
+                _held[kind] = _held.get(kind, 0) + held + 1
+            finally:
+                _lock.release()
+    return written
 
 
 def _write(text: str) -> bool:
-    data = text.replace("\n", "\\n").encode("utf-8", "backslashreplace")[:_LINE_MAX] + b"\n"
+    data = text.translate(_CONTROL).encode("utf-8", "backslashreplace")
+    if len(data) > _LINE_MAX:  # cut between two characters
+        data = data[:_LINE_MAX].decode("utf-8", "ignore").encode()
+    data += b"\n"
     stream = sys.stderr
     try:
         fd = stream.fileno()

@@ -9,6 +9,7 @@ connections start again on first use.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Any, Protocol
 
@@ -23,7 +24,16 @@ class _ForkAware(Protocol):
 
 _objects: weakref.WeakSet[_ForkAware] = weakref.WeakSet()
 _held: weakref.WeakSet[Any] = weakref.WeakSet()
-_taken: list[Any] = []
+
+
+class _Fork(threading.local):
+    """The fork that a thread is doing; two threads may fork at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+
+
+_fork = _Fork()
 
 
 def register(thing: _ForkAware) -> None:
@@ -36,20 +46,30 @@ def hold(lock: Any) -> None:
     _held.add(lock)
 
 
+def _snapshot(things: weakref.WeakSet[Any]) -> list[Any]:
+    while True:
+        try:
+            return list(things)
+        except RuntimeError:  # another thread added one meanwhile
+            continue
+
+
 def _before() -> None:
     # A bounded wait: a thread that was killed inside must not make fork() hang for ever.
-    _taken.extend(lock for lock in list(_held) if lock.acquire(timeout=1.0))
+    for lock in _snapshot(_held):
+        if lock.acquire(timeout=1.0):
+            _fork.taken.append(lock)
 
 
 def _after_in_parent() -> None:
-    while _taken:
-        _taken.pop().release()
+    while _fork.taken:
+        _fork.taken.pop().release()
 
 
 def _after_in_child() -> None:
     _after_in_parent()
     diagnostics.reset()
-    for thing in list(_objects):
+    for thing in _snapshot(_objects):
         try:
             thing._after_fork_in_child()
         except Exception as error:

@@ -55,7 +55,7 @@ def parse_level(value: int | str, argument: str = "level") -> int:
         text = value.strip()
         if text.lower() in _BY_NAME:
             return _BY_NAME[text.lower()]
-        if text.isdecimal():
+        if text.isdecimal() and len(text) < 10:
             return int(text)
         for name, number in logging.getLevelNamesMapping().items():
             if name.lower() == text.lower():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, T
 
 from pylog_struct import diagnostics, fork
 from pylog_struct._janitor import JANITOR
-from pylog_struct.errors import ConfigError, PylogError, SinkError
+from pylog_struct.errors import ConfigError, PylogError
 from pylog_struct.ledger import SinkStatistics, Statistics
 from pylog_struct.levels import parse_level
 from pylog_struct.metrics import MULTIPROCESS_INTERVAL, Metrics, is_multiprocess
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from pylog_struct.hooks import Hooks
     from pylog_struct.overrides import LevelControl
 
-__all__ = ["LogManager", "ShutdownReport", "current_manager"]
+__all__ = [
+    "LogManager",
+    "ShutdownReport",
+    "current_manager",
+    "current_manager_or_none",
+    "name_sinks",
+]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -37,14 +43,14 @@ _GRACE: Final = 0.2  # seconds a close may run over its timeout before it is lef
 
 @dataclass(frozen=True, slots=True)
 class ShutdownReport:
-    """What became of the records; all numbers are those of the root sink."""
+    """What became of the records."""
 
     written: int = 0
-    """Records that reached the sinks, since the pipeline was started."""
+    """Records that the root sink wrote or passed on, since the pipeline was started."""
     spooled: int = 0
     """Records that stay on disk, to be replayed."""
     abandoned: int = 0
-    """Records given up because the time ran out; each was counted as a drop."""
+    """Records given up because the time ran out, by any sink of the tree; each was counted as a drop."""
     complete: bool = True
     """Nothing was abandoned, and every sink closed in time and without an error."""
     errors: tuple[str, ...] = ()
@@ -118,7 +124,7 @@ class LogManager:
         ACTIVE.catch_up()
         try:
             finished = _bounded(self._root, lambda: self._root.flush(limit), limit)
-        except SinkError as error:
+        except Exception as error:
             diagnostics.report(f"flush {self._root.name}", "flush did not finish", error)
             finished = False
         self._metrics.publish()
@@ -220,7 +226,8 @@ class LogManager:
         name_sinks(self._root)
         keep = frozenset(map(id, walk(self._root)))
         self._attach()
-        with _held(self._root if previous is not None else None):
+        takes_over = previous is not None and previous._root is not self._root
+        with _held(self._root if takes_over else None):
             ACTIVE.pipeline = self._pipeline
             _set_current(self)
             if previous is not None:
@@ -287,7 +294,7 @@ class LogManager:
             if reason == "shutdown"
         )
         if abandoned:
-            text = f"shutdown: {abandoned} record(s) abandoned by {root.name!r}; {spooled} left on disk"
+            text = f"shutdown: {abandoned} record(s) abandoned; {spooled} left on disk"
             diagnostics.report("shutdown", text, always=True)
         return ShutdownReport(
             written=root.written,
@@ -300,6 +307,7 @@ class LogManager:
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
         self._pipeline.counts.reset()
+        ACTIVE.overdue.clear()  # the parent's
         if self._report is None and current_manager_or_none() is self:
             _drain_at_end_of_child()
 
@@ -375,21 +383,20 @@ def _bounded(root: BaseSink, call: Callable[[], object], timeout: float) -> bool
         call()
         return True
     outcome: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             call()
         except BaseException as error:
             outcome.append(error)
+        done.set()
 
-    thread = threading.Thread(target=run, name="pylog-close", daemon=True)
     try:
-        thread.start()
-    except RuntimeError:  # the interpreter is shutting down: no more threads
-        call()
-        return True
-    thread.join(timeout + _GRACE)
-    if thread.is_alive():
+        threading.Thread(target=run, name="pylog-close", daemon=True).start()
+    except RuntimeError:  # no new thread while the interpreter shuts down: the janitor is there
+        JANITOR.submit(done, run)
+    if not done.wait(min(timeout + _GRACE, threading.TIMEOUT_MAX)):
         return False
     if outcome:
         raise outcome[0]

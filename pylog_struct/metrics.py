@@ -7,28 +7,36 @@ objects are brought up to date every quarter of a second, at ``flush`` and at ``
 
 Gauges in multiprocess mode: sizes and capacities add up over live processes (``livesum``), the
 high-water mark is that of the worst one (``livemax``), ``pylog_failover_active`` counts processes.
+Within one process sinks of the same name (two trees, while one takes over) combine in the same way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry
 
-from pylog_struct import errors, fork
+from pylog_struct import diagnostics, errors, fork
+from pylog_struct._exposition import (
+    FreshCounter,
+    FreshGauge,
+    FreshHistogram,
+    FreshMetric,
+    values_lock,
+)
 from pylog_struct.ledger import LatencyHistogram
+from pylog_struct.levels import level_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from prometheus_client.metrics_core import Metric
-
-    from pylog_struct.ledger import SinkLedger
     from pylog_struct.sinks.base import BaseSink
 
-__all__ = ["MULTIPROCESS_INTERVAL", "Metrics", "is_multiprocess"]
+__all__ = ["MULTIPROCESS_INTERVAL", "Metrics", "Pipeline", "is_multiprocess"]
 
 MULTIPROCESS_INTERVAL: Final = 0.25
 """Seconds between two updates in multiprocess mode."""
@@ -36,6 +44,8 @@ MULTIPROCESS_INTERVAL: Final = 0.25
 _ATTRIBUTE: Final = "_pylog_struct_metrics"  # on the registry: it outlives a reload of this module
 _ERRORS: Final = frozenset(name for name in errors.__all__ if name.startswith("Sink"))
 _LOCK_WAIT: Final = 1.0  # seconds a scrape waits for an update that is under way
+_making = threading.Lock()  # guards the making of the metrics of a registry
+fork.hold(_making)
 
 
 def is_multiprocess() -> bool:
@@ -43,65 +53,44 @@ def is_multiprocess() -> bool:
     return "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
 
 
-class _Refreshing:
-    """Lets a metric ask for fresh numbers when it is collected; a mix-in before the metric class."""
-
-    _refresh: Callable[[], None] | None = None
-    _metrics: dict[Any, Any]
-    _lock: Any
-
-    def collect(self) -> Iterable[Metric]:
-        if self._refresh is not None:
-            self._refresh()
-        found: Iterable[Metric] = super().collect()  # type: ignore[misc]
-        return found
-
-    def forget(self) -> None:
-        """Start from nothing with a new lock, in the child of a fork: another thread may hold the old one."""
-        self._lock = threading.Lock()
-        self._metrics = {}
-
-
-class _Counter(_Refreshing, Counter):
-    pass
-
-
-class _Gauge(_Refreshing, Gauge):
-    pass
-
-
-class _Histogram(_Refreshing, Histogram):
-    _buckets: list[Any]
-    _sum: Any
-
-    def add(self, counts: Iterable[float], total: float) -> None:
-        """Add observations that were counted elsewhere, by bucket: observe() takes one at a time."""
-        self._sum.inc(total)
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            if count:
-                bucket.inc(count)
-
-
 class _Published:
-    """What of one ledger is in the metrics already."""
+    """What of one ledger (or of one pipeline's counts) is in the metrics already."""
 
-    __slots__ = ("sink", "values")
+    __slots__ = ("_reference", "_strong", "known", "roots")
 
-    def __init__(self, sink: BaseSink) -> None:
-        self.sink = sink
-        self.values: dict[Any, Any] = {}
+    def __init__(self, source: Any) -> None:
+        self.attach(source)
+        self._reference = weakref.ref(source)
+        self.roots = 0  # trees of which it is the outermost sink
+        self.known: dict[Any, float] = {}
+
+    @property
+    def source(self) -> Any:
+        """The object with the numbers; None if it was detached and nobody has it any more."""
+        return self._reference()
+
+    @property
+    def attached(self) -> bool:
+        return self._strong is not None
+
+    def attach(self, source: Any) -> None:
+        self._strong = source
+
+    def detach(self) -> None:
+        """Count on for as long as somebody else keeps it: an event after shutdown is a drop, too."""
+        self._strong = None
 
     def growth(self, key: Any, value: float) -> float:
         """How much *value* grew since the last call; a ledger that began again counts in full."""
-        before: float = self.values.get(key, 0)
-        self.values[key] = value
+        before = self.known.get(key, 0)
+        self.known[key] = value
         return value - before if value >= before else value
 
 
 class Pipeline:
     """Counts that belong to no sink.  Guarded by its lock, which is never held around other work."""
 
-    __slots__ = ("_lock", "discarded", "errors")
+    __slots__ = ("__weakref__", "_lock", "discarded", "errors")
 
     def __init__(self) -> None:
         self.reset()
@@ -114,13 +103,19 @@ class Pipeline:
 
     def discard(self, level: str) -> None:
         """Count an event that a processor dropped on purpose."""
-        with self._lock:
-            self.discarded[level] = self.discarded.get(level, 0) + 1
+        with self._lock:  # no call between reading and storing: a signal handler may log there
+            try:
+                self.discarded[level] += 1
+            except KeyError:
+                self.discarded[level] = 1
 
     def error(self, stage: str) -> None:
         """Count trouble at a stage; the event went on."""
         with self._lock:
-            self.errors[stage] = self.errors.get(stage, 0) + 1
+            try:
+                self.errors[stage] += 1
+            except KeyError:
+                self.errors[stage] = 1
 
     def read(self) -> tuple[dict[str, int], dict[str, int]]:
         """Copies of both counts."""
@@ -135,26 +130,28 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> _Counter:
-            made = _Counter(f"pylog_{name}", text, labels, registry=registry)
+        def counter(name: str, text: str, *labels: str) -> FreshCounter:
+            made = FreshCounter(f"pylog_{name}", text, labels, registry=None)
             self._watch(made)
             return made
 
-        def gauge(name: str, text: str, mode: Any, *labels: str) -> _Gauge:
-            made = _Gauge(f"pylog_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+        def gauge(name: str, text: str, mode: Any, *labels: str) -> FreshGauge:
+            made = FreshGauge(f"pylog_{name}", text, labels, registry=None, multiprocess_mode=mode)
             self._watch(made)
             return made
 
-        def histogram(name: str, text: str) -> _Histogram:
+        def histogram(name: str, text: str) -> FreshHistogram:
             bounds = LatencyHistogram.bounds
-            made = _Histogram(f"pylog_{name}", text, ["sink"], registry=registry, buckets=bounds)
+            made = FreshHistogram(f"pylog_{name}", text, ["sink"], registry=None, buckets=bounds)
             self._watch(made)
             return made
 
-        self._all: list[_Refreshing] = []
+        self._all: list[FreshMetric] = []
         self._lock = threading.Lock()  # guards the objects against two updates at once
-        self._sources: list[_Published] = []
-        self._roots: dict[int, tuple[BaseSink, Pipeline, dict[Any, float]]] = {}
+        self._sinks: list[_Published] = []
+        self._pipelines: list[_Published] = []
+        self._trees: list[tuple[BaseSink, Pipeline]] = []
+        self._shown: dict[_Reading, float] = {}  # the gauges as they were last set
 
         self.events = counter("events_total", "Events emitted into the root sink.", "level")
         self.queue_size = gauge(
@@ -191,64 +188,117 @@ class Metrics:
         self.processing_errors = counter(
             "processing_errors_total", "Trouble inside the pipeline; the event went on.", "stage"
         )
+        self._worst = {self.queue_high_watermark, self.active}  # of several: not the sum, the most
+        self._register(registry)
         fork.register(self)
         fork.hold(self._lock)
+        fork.hold(registry._lock)  # a scrape has it for a moment; the child's would wait for ever
+        lock = values_lock()
+        if lock is not None:
+            fork.hold(lock)
 
-    def _watch(self, metric: _Refreshing) -> None:
-        metric._refresh = self.publish
+    def _watch(self, metric: FreshMetric) -> None:
+        metric.refresh = self.publish
         self._all.append(metric)
+
+    def _register(self, registry: CollectorRegistry) -> None:
+        done: list[FreshMetric] = []
+        for metric in self._all:
+            try:
+                registry.register(metric)
+            except ValueError as error:
+                for registered in done:
+                    registry.unregister(registered)
+                msg = f"registry: {error}; names that begin with pylog_ are taken by somebody else"
+                raise errors.ConfigError(msg) from error
+            done.append(metric)
 
     @staticmethod
     def of(registry: CollectorRegistry | None = None) -> Metrics:
-        """Return the metrics of *registry* (the default one if None), made on the first call."""
+        """Return the metrics of *registry* (the default one if None), made on the first call.
+
+        Raises:
+            ConfigError: the registry has metrics of the same names that are not ours.
+        """
         registry = REGISTRY if registry is None else registry
-        found: Metrics | None = getattr(registry, _ATTRIBUTE, None)
-        if found is None:
-            found = Metrics(registry)
-            setattr(registry, _ATTRIBUTE, found)
+        with _making:
+            found: Metrics | None = getattr(registry, _ATTRIBUTE, None)
+            if found is None:
+                found = Metrics(registry)
+                setattr(registry, _ATTRIBUTE, found)
+                return found
+        for metric in found._all:  # somebody may have emptied the registry, as test suites do
+            with contextlib.suppress(ValueError):  # it is there
+                registry.register(metric)
         return found
 
     def attach(self, sinks: Iterable[BaseSink], root: BaseSink, pipeline: Pipeline) -> None:
         """Publish these sinks from now on; those already attached keep what was published."""
         with self._lock:
-            known = {id(source.sink) for source in self._sources}
-            self._sources.extend(_Published(sink) for sink in sinks if id(sink) not in known)
-            self._roots[id(root)] = (
-                root,
-                pipeline,
-                self._roots.get(id(root), (root, pipeline, {}))[2],
-            )
+            inside = any(entry.source is root for entry in self._sinks)
+            for sink in sinks:
+                _entry(self._sinks, sink).attach(sink)
+            entry = _entry(self._sinks, root)
+            if inside and not entry.roots:  # what came while it was no root was counted at the root
+                with root.ledger.lock:
+                    levels = dict(root.ledger.received_by_level)
+                entry.known.update({("event", level): count for level, count in levels.items()})
+            entry.roots += 1
+            _entry(self._pipelines, pipeline).attach(pipeline)
+            self._trees.append((root, pipeline))
 
     def detach(self, sinks: Iterable[BaseSink], root: BaseSink) -> None:
-        """Publish these sinks a last time and forget them; their gauges go to zero."""
-        self.publish()
-        gone = {id(sink) for sink in sinks}
+        """Publish these sinks a last time and let go of them; their gauges go to zero.
+
+        What still happens to them is counted for as long as somebody else keeps them.
+        """
+        gone = list(sinks)
         with self._lock:
-            for source in self._sources:
-                if id(source.sink) in gone:
-                    self._publish_gauges(
-                        source.sink.name, source.sink.type_name, 0, _zeros(source.sink.ledger)
-                    )
-            self._sources = [source for source in self._sources if id(source.sink) not in gone]
-            self._roots.pop(id(root), None)
+            self._bring_up_to_date()
+            for sink in gone:
+                _entry(self._sinks, sink).detach()
+            tree = next((tree for tree in self._trees if tree[0] is root), None)
+            if tree is not None:
+                self._trees.remove(tree)
+                if not any(sink is root for sink in gone):
+                    _entry(self._sinks, root).roots -= 1
+                if not any(other[1] is tree[1] for other in self._trees):
+                    _entry(self._pipelines, tree[1]).detach()
+            self._bring_up_to_date()
 
     def publish(self) -> None:
-        """Bring the objects up to date.  Blocks: up to a second, behind another update."""
+        """Bring the objects up to date.  Never raises.  Blocks: up to a second, behind another update."""
         if not self._lock.acquire(timeout=_LOCK_WAIT):
             return
         try:
-            for source in self._sources:
-                self._publish_sink(source)
-            for root, pipeline, published in self._roots.values():
-                self._publish_pipeline(root, pipeline, published)
+            self._bring_up_to_date()
         finally:
             self._lock.release()
 
-    def _publish_sink(self, source: _Published) -> None:
-        name, ledger = source.sink.name, source.sink.ledger
+    def _bring_up_to_date(self) -> None:
+        """Do it; the caller holds the lock."""
+        readings: dict[_Reading, float] = {}
+        try:
+            for entry, sink in _alive(self._sinks):
+                self._publish_sink(entry, sink, readings)
+            for entry, pipeline in _alive(self._pipelines):
+                self._publish_pipeline(entry, pipeline)
+            for gauge, labels in self._shown.keys() - readings.keys():
+                gauge.labels(*labels).set(0)
+            for (gauge, labels), value in readings.items():
+                gauge.labels(*labels).set(value)
+            self._shown = readings
+        except Exception as error:  # the files of multiprocess mode: no directory, no space
+            diagnostics.report("metrics", "the metrics could not be brought up to date", error)
+
+    def _publish_sink(
+        self, entry: _Published, sink: BaseSink, readings: dict[_Reading, float]
+    ) -> None:
+        name, ledger = sink.name, sink.ledger
         with ledger.lock:
             written, size, waiting = ledger.written, ledger.bytes_written, ledger.waiting
             drops, failures, details = dict(ledger.drops), dict(ledger.errors), dict(ledger.details)
+            levels = dict(ledger.received_by_level) if entry.roots else {}
             latencies = [
                 (metric, list(histogram.counts), histogram.total)
                 for metric, histogram in (
@@ -256,17 +306,20 @@ class Metrics:
                     (self.delivery_seconds, ledger.delivery_seconds),
                 )
             ]
-        self.written.labels(name).inc(source.growth("written", written))
-        self.bytes_written.labels(name).inc(source.growth("bytes", size))
-        for (reason, level), count in drops.items():
-            self.dropped.labels(name, reason, level).inc(source.growth((reason, level), count))
+        for level, count in levels.items():
+            self.events.labels(level_label(level)).inc(entry.growth(("event", level), count))
+        self.written.labels(name).inc(entry.growth("written", written))
+        self.bytes_written.labels(name).inc(entry.growth("bytes", size))
+        for (reason, label), count in drops.items():
+            self.dropped.labels(name, reason, label).inc(entry.growth((reason, label), count))
         for error, count in failures.items():
             label = error if error in _ERRORS else "other"
-            self.sink_errors.labels(name, label).inc(source.growth(("error", error), count))
+            self.sink_errors.labels(name, label).inc(entry.growth(("error", error), count))
         for histogram, counts, total in latencies:
-            fresh = [source.growth((id(histogram), i), count) for i, count in enumerate(counts)]
+            child = histogram.labels(name)
+            fresh = [entry.growth((histogram, i), count) for i, count in enumerate(counts)]
             if any(fresh):
-                histogram.labels(name).add(fresh, source.growth((id(histogram), "sum"), total))
+                child.add(fresh, entry.growth((histogram, "sum"), total))
         for key, metric in (
             ("rollovers.", self.rollovers),
             ("archives_deleted.", self.archives_deleted),
@@ -274,21 +327,26 @@ class Metrics:
             for detail, value in details.items():
                 if detail.startswith(key):
                     reason = detail.removeprefix(key)
-                    metric.labels(name, reason).inc(source.growth(detail, value))
-        if source.sink.type_name == "failover":
+                    metric.labels(name, reason).inc(entry.growth(detail, value))
+        if sink.type_name == "failover":
             for detail, metric in (
                 ("failover.switches", self.switches),
                 ("failover.all_failed", self.all_failed),
             ):
-                metric.labels(name).inc(source.growth(detail, details.get(detail, 0)))
-        self._publish_gauges(name, source.sink.type_name, waiting, details)
+                metric.labels(name).inc(entry.growth(detail, details.get(detail, 0)))
+        if entry.attached:
+            if sink.type_name == "queue":
+                details["queue.size"] = waiting
+            for gauge, labels, value in self._gauges(name, details):
+                before = readings.get((gauge, labels), 0)
+                worst = gauge in self._worst
+                readings[gauge, labels] = max(before, value) if worst else before + value
 
-    def _publish_gauges(
-        self, name: str, kind: str, waiting: int, details: Mapping[str, float]
-    ) -> None:
-        if kind == "queue":
-            self.queue_size.labels(name).set(waiting)
+    def _gauges(
+        self, name: str, details: Mapping[str, float]
+    ) -> Iterator[tuple[FreshGauge, tuple[str, ...], float]]:
         for detail, metric in (
+            ("queue.size", self.queue_size),
             ("queue.bytes", self.queue_bytes),
             ("queue.capacity", self.queue_capacity),
             ("queue.high_watermark", self.queue_high_watermark),
@@ -296,35 +354,42 @@ class Metrics:
             ("spool.bytes", self.spool_bytes),
         ):
             if detail in details:
-                metric.labels(name).set(details[detail])
+                yield metric, (name,), details[detail]
         for detail, value in details.items():
             if detail.startswith("failover.active."):
-                self.active.labels(name, detail.removeprefix("failover.active.")).set(value)
+                yield self.active, (name, detail.removeprefix("failover.active.")), value
 
-    def _publish_pipeline(
-        self, root: BaseSink, pipeline: Pipeline, published: dict[Any, float]
-    ) -> None:
+    def _publish_pipeline(self, entry: _Published, pipeline: Pipeline) -> None:
         discarded, stages = pipeline.read()
-        totals = dict(root.statistics().received_by_level)
         for level, count in discarded.items():
-            totals[level] = totals.get(level, 0) + count
-        for metric, counts in ((self.events, totals), (self.processing_errors, stages)):
-            for label, count in counts.items():
-                before = published.get((id(metric), label), 0)
-                published[id(metric), label] = count
-                metric.labels(label).inc(count - before if count >= before else count)
+            self.events.labels(level).inc(entry.growth(("discarded", level), count))
+        for stage, count in stages.items():
+            self.processing_errors.labels(stage).inc(entry.growth(("error", stage), count))
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         fork.hold(self._lock)
-        for source in self._sources:
-            source.values.clear()
-        for _, _, published in self._roots.values():
-            published.clear()
+        for entry in (*self._sinks, *self._pipelines):
+            entry.known.clear()
+        self._shown.clear()
         for metric in self._all:
             metric.forget()
 
 
-def _zeros(ledger: SinkLedger) -> dict[str, float]:
-    with ledger.lock:
-        return dict.fromkeys(ledger.details, 0)
+_Reading = tuple[FreshGauge, tuple[str, ...]]
+"""One gauge and the values of its labels."""
+
+
+def _entry(entries: list[_Published], source: Any) -> _Published:
+    for entry in entries:
+        if entry.source is source:
+            return entry
+    entries.append(_Published(source))
+    return entries[-1]
+
+
+def _alive(entries: list[_Published]) -> list[tuple[_Published, Any]]:
+    """The entries with their sources, which cannot vanish meanwhile; the others are forgotten."""
+    found = [(entry, source) for entry in entries if (source := entry.source) is not None]
+    entries[:] = [entry for entry, _ in found]
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pylog_struct import fork
 from pylog_struct._janitor import JANITOR
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
-from pylog_struct.thresholds import THRESHOLDS
+from pylog_struct.thresholds import ROOT_NAME, THRESHOLDS
 
 if TYPE_CHECKING:
     from pylog_struct.stdlib_bridge import Bridge
@@ -40,6 +40,7 @@ class LevelControl:
 
     def set(self, level: int, prefix: str, duration: float | None) -> None:
         """Set *level* for *prefix*, for *duration* seconds or for good."""
+        prefix = "" if prefix == ROOT_NAME else prefix
         with self._lock:
             pending = self._reverts.pop(prefix, None)
             # A second override does not make the first one permanent: the level before both returns.

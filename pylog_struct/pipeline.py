@@ -8,6 +8,7 @@ dict into one line of bytes, and the root sink takes charge of it.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ import structlog
 from structlog.contextvars import get_contextvars
 
 from pylog_struct import diagnostics
-from pylog_struct.errors import PylogError, SinkClosedError, SinkError
+from pylog_struct.errors import PylogError, SinkClosedError
 from pylog_struct.ledger import DropReason
 from pylog_struct.levels import ERROR, level_label
 from pylog_struct.processors.exceptions import ExceptionFormatter
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pylog_struct.sinks.base import BaseSink
     from pylog_struct.thresholds import NamedLogger
 
-__all__ = ["ACTIVE", "RESERVED", "Active", "Pipeline", "Renderer"]
+__all__ = ["ACTIVE", "RESERVED", "Active", "Pipeline", "Renderer", "as_line"]
 
 Renderer = Callable[[Mapping[str, Any]], bytes]
 
@@ -186,7 +187,7 @@ class Pipeline:
                 if processed is None:
                     return None
                 if isinstance(processed, bytes | bytearray | str):
-                    return _as_line(processed)
+                    return as_line(processed)
             processed = self._exceptions(logger, level_name, processed)
             return self._render(processed)
         finally:
@@ -246,10 +247,6 @@ class Pipeline:
             self._put(record)
         except SinkClosedError:
             self._deliver_late(record)
-        except SinkError as error:
-            if self.strict:
-                raise
-            self._lost(record, DropReason.UNAVAILABLE, error)
         except Exception as error:
             if self.strict:
                 raise
@@ -274,7 +271,8 @@ class Pipeline:
             if error is None
             else "the root sink failed"
         )
-        if record.level >= ERROR:
+        # While the interpreter is taken down (__del__ of what is left), stderr is all there is.
+        if record.level >= ERROR or (error is None and sys.is_finalizing()):
             line = record.line.decode("utf-8", "replace")
             diagnostics.report("pipeline", f"{text}; lost: {line}", error, always=True)
         else:
@@ -333,7 +331,7 @@ def _rehome(fields: dict[str, Any], clashes: Iterable[str]) -> dict[str, Any]:
     return moved
 
 
-def _as_line(text: bytes | bytearray | str) -> bytes:
-    """What a user's own renderer returned, as one line of a record."""
+def as_line(text: bytes | bytearray | str) -> bytes:
+    """Return what a user's own renderer returned, as one line of a record."""
     data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else bytes(text)
     return data.rstrip(b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -38,16 +37,21 @@ class Record(_RecordFields):
             msg = f"Record is immutable: cannot set {name!r}"
             raise AttributeError(msg)
 
-    @cached_property
+    # No cached_property: in Python 3.11 it has a lock for all records, which the child of a fork
+    # would inherit locked.
+    @property
     def fields(self) -> Mapping[str, Any]:
         """The line decoded, read-only, on first use; ``{"event": text}`` for a line that is no JSON."""
-        try:
-            decoded = orjson.loads(self.line)
-        except orjson.JSONDecodeError:
-            decoded = None
-        if not isinstance(decoded, dict):
-            decoded = {"event": self.line.decode("utf-8", "replace")}
-        return MappingProxyType(decoded)
+        found: Mapping[str, Any] | None = self.__dict__.get("_decoded")
+        if found is None:
+            try:
+                decoded = orjson.loads(self.line)
+            except orjson.JSONDecodeError:
+                decoded = None
+            if not isinstance(decoded, dict):
+                decoded = {"event": self.line.decode("utf-8", "replace")}
+            found = self.__dict__["_decoded"] = MappingProxyType(decoded)
+        return found
 
     def __reduce__(self) -> tuple[type[Record], tuple[int, bytes, float]]:
         return (Record, (self.level, self.line, self.created))

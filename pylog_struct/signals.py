@@ -6,6 +6,7 @@ import _thread
 import os
 import signal
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pylog_struct.errors import ConfigError
@@ -24,7 +25,10 @@ def parse_signals(names: Sequence[str | int]) -> tuple[signal.Signals, ...]:
     """
     if isinstance(names, str):
         names = (names,)
-    found = []
+    if not isinstance(names, Iterable):
+        msg = f'signals: {names!r} is no sequence of signals; use names such as ("SIGTERM",)'
+        raise ConfigError(msg)
+    found: list[signal.Signals] = []
     for name in names:
         try:
             number = (
@@ -36,7 +40,8 @@ def parse_signals(names: Sequence[str | int]) -> tuple[signal.Signals, ...]:
         if number in {getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)}:
             msg = f"signals: {number.name} cannot be handled by any process"
             raise ConfigError(msg)
-        found.append(number)
+        if number not in found:
+            found.append(number)
     return tuple(found)
 
 
@@ -72,26 +77,28 @@ class SignalDrain:
             )
             raise ConfigError(msg)
         for number in self._signals:
-            self._previous[number] = signal.getsignal(number)
-            signal.signal(number, self._handle)
+            previous = signal.getsignal(number)
+            if previous != self._handle:  # else it stayed, taken back from another thread
+                self._previous[number] = previous
+            if previous is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def uninstall(self) -> None:
         """Put back the handlers that are still ours."""
         for number, previous in list(self._previous.items()):
-            self._restore(number, previous)
-        self._previous.clear()
+            if self._restore(number, previous):
+                del self._previous[number]
 
-    def _restore(self, number: int, previous: Any) -> None:
+    def _restore(self, number: int, previous: Any) -> bool:
         try:
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, signal.SIG_DFL if previous is None else previous)
         except ValueError:  # not in the main thread: the handler stays, and passes on
-            return
+            return False
+        return True
 
     def _handle(self, number: int, _frame: Any) -> None:
         previous = self._previous.get(number, signal.SIG_DFL)
-        if previous is signal.SIG_IGN:
-            return
         self._restore(number, previous)
         if self._draining:
             os.kill(os.getpid(), number)

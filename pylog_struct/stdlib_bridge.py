@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# What uvicorn adds for its own console formatter: the same message again, with colours.
-_NOISE: Final = frozenset({"color_message"})
+# What uvicorn adds for its own console formatter (the same message again, with colours), and
+# what structlog's wrap_for_formatter adds for its own.
+_NOISE: Final = frozenset({"color_message", "_logger", "_name"})
 
 
 class BridgeHandler(logging.Handler):
@@ -64,14 +65,11 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
     if isinstance(event, dict):  # structlog's own wrap_for_formatter, or logger.info({...})
         fields = {**event, **fields}
         event = fields.pop("event", None)
-    elif record.args:
-        try:
-            event = record.getMessage()
-        except Exception as error:
-            fields["log_format_error"] = f"{type(error).__name__}: {safe_str(error)}"
-            fields["positional_args"] = safe_repr(record.args)
-    elif not isinstance(event, str):
-        event = str(event)
+    elif not isinstance(event, str | bytes | bytearray | BaseException):
+        event = safe_str(event)
+    args: Any = record.args or ()
+    if not isinstance(args, tuple):  # the stdlib unpacks a single mapping
+        args = (args,)
     if record.exc_info:
         fields["exc_info"] = record.exc_info
     elif record.exc_text:
@@ -83,7 +81,7 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
         record.levelname.lower() if record.levelname else level_name(record.levelno),
         named_logger(record.name),
         event,
-        (),
+        args,
         {},
         fields,
         round(record.created * 1_000_000) * 1_000,
@@ -134,6 +132,7 @@ class Bridge:
         for handler in self._removed:
             root.addHandler(handler)
         root.setLevel(self._level)
+        self._removed = []
         self._installed = False
 
 
@@ -150,7 +149,7 @@ class WarningsHook:
 
     def install(self) -> None:
         """Take over ``warnings.showwarning``."""
-        if warnings.showwarning is not self._show:
+        if warnings.showwarning != self._show:
             self._previous = warnings.showwarning
             warnings.showwarning = self._show
 
@@ -177,7 +176,7 @@ class WarningsHook:
         logger = named_logger("py.warnings")
         if logger.level <= WARNING:
             fields = {"category": category.__name__, "filename": filename, "lineno": lineno}
-            pipeline.emit(WARNING, "warning", logger, str(message), (), {}, fields)
+            pipeline.emit(WARNING, "warning", logger, safe_str(message), (), {}, fields)
 
 
 BRIDGE: Final = Bridge()

@@ -34,6 +34,10 @@ class NamedLogger:
     def __repr__(self) -> str:
         return f"<NamedLogger {self.name!r}>"
 
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - what structlog.stdlib.filter_by_level calls
+        """Whether an event of *level* would be emitted now."""
+        return level >= self.level
+
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (named_logger, (self.name,))
 

@@ -38,11 +38,17 @@ class UncaughtHooks:
     def __init__(self, *, bridged: bool, traceback: bool) -> None:
         self._traceback = traceback
         self._asyncio = None if bridged else BridgeHandler(ERROR)
-        self._previous: tuple[Any, Any, Any] | None = None
+        self._previous: tuple[Any, Any, Any] = (
+            sys.__excepthook__,
+            threading.__excepthook__,
+            sys.__unraisablehook__,
+        )
+        self._installed = False
 
     def install(self) -> None:
         """Take over the hooks."""
         self._previous = (sys.excepthook, threading.excepthook, sys.unraisablehook)
+        self._installed = True
         sys.excepthook = self._main
         threading.excepthook = self._thread
         sys.unraisablehook = self._unraisable
@@ -50,9 +56,7 @@ class UncaughtHooks:
             logging.getLogger("asyncio").addHandler(self._asyncio)
 
     def uninstall(self) -> None:
-        """Give back those that nobody else took meanwhile."""
-        if self._previous is None:
-            return
+        """Give back those that nobody else took meanwhile; in those, only pass on from now."""
         if sys.excepthook == self._main:
             sys.excepthook = self._previous[0]
         if threading.excepthook == self._thread:
@@ -61,31 +65,31 @@ class UncaughtHooks:
             sys.unraisablehook = self._previous[2]
         if self._asyncio is not None:
             logging.getLogger("asyncio").removeHandler(self._asyncio)
-        self._previous = None
+        self._installed = False
 
     def _main(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        previous = sys.__excepthook__ if self._previous is None else self._previous[0]
+        previous = self._previous[0]
         logged = False
-        if issubclass(kind, Exception):
+        if self._installed and issubclass(kind, Exception):
             logged = _log(CRITICAL, "uncaught exception", error, {})
         if not logged or self._traceback or previous is not sys.__excepthook__:
             previous(kind, error, trace)
 
     def _thread(self, args: threading.ExceptHookArgs) -> None:
-        previous = threading.__excepthook__ if self._previous is None else self._previous[1]
+        previous = self._previous[1]
         logged = False
-        if args.exc_value is not None and args.exc_type is not SystemExit:
+        if self._installed and args.exc_value is not None and args.exc_type is not SystemExit:
             fields = {"thread": args.thread.name if args.thread is not None else None}
             logged = _log(ERROR, "uncaught exception in thread", args.exc_value, fields)
         if not logged or self._traceback or previous is not threading.__excepthook__:
             previous(args)
 
     def _unraisable(self, args: sys.UnraisableHookArgs) -> None:
-        previous = sys.__unraisablehook__ if self._previous is None else self._previous[2]
+        previous = self._previous[2]
         logged = False
-        if args.exc_value is not None:
+        if self._installed and args.exc_value is not None:
             fields = {"object": safe_repr(args.object), "detail": args.err_msg}
             logged = _log(ERROR, "unraisable exception", args.exc_value, fields)
         if not logged or self._traceback or previous is not sys.__unraisablehook__:

@@ -12,6 +12,8 @@ __all__ = ["parse_duration", "parse_size"]
 
 _QUANTITY: Final = re.compile(r"\s*([0-9]+(?:[._][0-9]+)*(?:\.[0-9]+)?)\s*([A-Za-zµμ]*)\s*")
 
+_LARGEST: Final = 2**63  # beyond it, float() itself may fail
+
 _BYTES: Final[dict[str, int]] = {
     "": 1, "b": 1, "byte": 1, "bytes": 1,
     "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
@@ -51,7 +53,7 @@ def parse_size(value: float | str, argument: str, *, minimum: int = 1) -> int:
     """
     size: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        size = value
+        size = value if abs(value) <= _LARGEST else math.inf
     elif isinstance(value, str) and (parts := _split(value)) is not None:
         factor = _BYTES.get(parts[1].lower())
         size = None if factor is None else round(parts[0] * factor, 6)
@@ -80,7 +82,7 @@ def parse_duration(
     """
     seconds: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) <= _LARGEST else math.inf
     elif isinstance(value, str) and (parts := _split(value)) is not None:
         factor = _SECONDS.get(parts[1] if parts[1] in _SECONDS else parts[1].lower())
         seconds = None if factor is None else parts[0] * factor

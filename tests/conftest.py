@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import gc
+import logging
+import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
+import structlog
 
-from pylog_struct import diagnostics
+from pylog_struct import diagnostics, manager
+from pylog_struct.bound_logger import DISPATCH, PROCESSORS
+from pylog_struct.pipeline import ACTIVE
+from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS
+from pylog_struct.thresholds import THRESHOLDS
 
 _PATIENCE = 3.0  # for what ends by itself a moment after close()
 _ALLOWED_THREADS = ("pylog-janitor", "asyncio_", "ThreadPoolExecutor", "pytest_timeout", "execnet")
@@ -59,3 +67,32 @@ def _no_leaks():
         pytest.fail(f"threads left behind: {sorted(thread.name for thread in left_threads)}")
     if left_descriptors:
         pytest.fail(f"file descriptors left behind: {sorted(left_descriptors)}")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state(_no_leaks):
+    """Give back everything global that ``configure`` touches; before the leaks are counted."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    show = warnings.showwarning
+    yield
+    current = manager.current_manager_or_none()
+    if current is not None:
+        current.shutdown(timeout=2)
+        current.hand_over(frozenset())
+    manager._set_current(None)
+    ACTIVE.pipeline = None
+    ACTIVE.overdue.clear()
+    THRESHOLDS.reset(logging.NOTSET)
+    PROCESSORS[:] = [DISPATCH]
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    BRIDGE.uninstall()
+    WARNINGS.uninstall()
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler not in handlers:
+            root.removeHandler(handler)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    warnings.showwarning = show

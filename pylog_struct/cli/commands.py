@@ -6,6 +6,7 @@ import platform
 import sys
 from collections import deque
 from importlib.metadata import version as distribution_version
+from lzma import LZMAError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,14 @@ from rich.console import Console
 
 from pylog_struct import __version__
 from pylog_struct.cli.pretty import Event, pretty
-from pylog_struct.cli.reading import MissingDependencyError, follow, read_lines
+from pylog_struct.cli.reading import COMPRESSED, MissingDependencyError, follow, read_lines
 from pylog_struct.errors import ConfigError
 from pylog_struct.levels import NOTSET, parse_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["pylog"]
+__all__ = ["pylog", "version", "view"]
 
 
 def _parse_level(context: click.Context, parameter: click.Parameter, value: str) -> int:
@@ -64,13 +65,11 @@ def view(
     lines: int | None,
     color: bool | None,
 ) -> None:
-    """Print JSON lines for people: plain files, .gz, .zst, or - for standard input.
+    """Print JSON lines for people: plain files, .gz, .bz2, .xz, .zst, or - for standard input.
 
     What is no JSON is shown as it is, except for characters that a terminal would obey.
     """
-    if following and (
-        len(files) != 1 or str(files[0]) == "-" or files[0].suffix in {".gz", ".zst"}
-    ):
+    if following and (len(files) != 1 or str(files[0]) == "-" or files[0].suffix in COMPRESSED):
         raise click.UsageError("--follow takes exactly one plain file")
     console = Console(
         force_terminal=color,
@@ -85,7 +84,7 @@ def view(
             console.print(pretty(event))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (OSError, EOFError, MissingDependencyError) as error:
+    except (OSError, EOFError, LZMAError, MissingDependencyError) as error:
         raise click.ClickException(str(error)) from error
 
 

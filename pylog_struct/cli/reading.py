@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import sys
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["MissingDependencyError", "follow", "last_lines", "read_lines"]
+__all__ = ["COMPRESSED", "MissingDependencyError", "follow", "last_lines", "read_lines"]
+
+_CODECS: Final[dict[str, Callable[[Path], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+COMPRESSED: Final = frozenset({*_CODECS, ".zst"})
+"""Endings of files that are decompressed while they are read."""
 
 _CHUNK: Final = 1 << 16
 _LINE_MAX: Final = 16 << 20
@@ -31,8 +37,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open *path* for reading, decompressing by its ending; ``-`` is standard input."""
     if str(path) == "-":
         yield sys.stdin.buffer
-    elif path.suffix == ".gz":
-        with gzip.open(path, "rb") as file:
+    elif path.suffix in _CODECS:
+        with _CODECS[path.suffix](path) as file:
             yield cast("BinaryIO", file)
     elif path.suffix == ".zst":
         try:
@@ -54,8 +60,8 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """Yield every line of *path* without its end; ``-`` is standard input.
 
     Raises:
-        OSError: the file cannot be read, or is no gzip file although its name ends in ``.gz``.
-        EOFError: a ``.gz`` file ends in the middle.
+        OSError, lzma.LZMAError: the file cannot be read, or is not what its name's ending says.
+        EOFError: a compressed file ends in the middle.
         MissingDependencyError: a ``.zst`` file, and zstandard is not installed.
     """
     with _opened(path) as file:

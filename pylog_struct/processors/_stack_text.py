@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct.processors._text import class_path, clean, cut
 from pylog_struct.processors.safe_repr import safe_str
@@ -65,7 +65,7 @@ def _one(node: Node) -> list[str]:
     if node.frames:
         lines.append(f"Exception Group {_HEADER}" if node.members else _HEADER)
         lines += frame_lines(node.frames, node.frames_left, node.frames_from_start)
-    if isinstance(node.error, SyntaxError):
+    if issubclass(type(node.error), SyntaxError):  # isinstance() would ask the exception
         lines += _syntax_lines(node.error)
     lines.append(_last_line(node))
     lines += node.notes
@@ -77,15 +77,16 @@ def _one(node: Node) -> list[str]:
 
 
 def _last_line(node: Node) -> str:
-    name = class_path(type(node.error)).removeprefix("__main__.")
-    if isinstance(node.error, SyntaxError):
-        message = cut(clean(safe_str(node.error.msg)), len(node.message) + _FILE_MAX)
+    error: Any = node.error
+    name = class_path(type(error)).removeprefix("__main__.")
+    if issubclass(type(node.error), SyntaxError):
+        message = cut(clean(safe_str(error.msg)), len(node.message) + _FILE_MAX)
     else:
         message = node.message
     return f"{name}: {message}" if message else name
 
 
-def _syntax_lines(error: SyntaxError) -> list[str]:
+def _syntax_lines(error: Any) -> list[str]:
     lines: list[str] = []
     file, number, text, offset = error.filename, error.lineno, error.text, error.offset
     if number is not None:

@@ -100,7 +100,7 @@ class _Collector:
             node.following = following
         self.nodes += nodes
         for position, node in enumerate(nodes):
-            if isinstance(node.error, BaseExceptionGroup) and not node.repeated:
+            if issubclass(type(node.error), BaseExceptionGroup) and not node.repeated:
                 used = len(self.nodes) - before
                 self._group(node, levels - position - 2, room - used)
         return nodes[0]

@@ -219,7 +219,7 @@ def _from_tuple(
         return None, None, False
     if not issubclass(type(error), BaseException):
         return None, None, True
-    return error, traceback if isinstance(traceback, TracebackType) else None, False
+    return error, traceback if type(traceback) is TracebackType else None, False
 
 
 def _put(event_dict: MutableMapping[str, Any], key: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from pylog_struct.processors import _snapshot as snapshot
 from pylog_struct.processors._text import class_path, clean, cut, plain, type_name
 from pylog_struct.processors.limits import DEFAULT_LIMITS
 
-__all__ = ["safe_repr", "safe_str"]
+__all__ = ["integer_text", "safe_repr", "safe_str"]
 
 _CONTAINER_ITEMS: Final = 50
 _CONTAINER_DEPTH: Final = 5
@@ -180,7 +180,7 @@ def _default_repr(value: Any) -> str:
 def _apology(value: Any, error: BaseException) -> str:
     cls = type(value)
     try:
-        if isinstance(error, _bounded_call.NotCalledError):
+        if type(error) is _bounded_call.NotCalledError:
             return f"<unrepresentable {type_name(cls)}: {error.args[0]}>"
         return f"<unrepresentable {type_name(cls)}: {type_name(type(error))}>"
     except (KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -222,7 +222,7 @@ class Sanitiser:
         return shown
 
     def _unrepresentable(self, cls: type, error: BaseException) -> str:
-        reason = error.args[0] if isinstance(error, NotCalledError) else type_name(type(error))
+        reason = error.args[0] if type(error) is NotCalledError else type_name(type(error))
         return self._replaced(f"<unrepresentable {type_name(cls)}: {reason}>")
 
     def _replaced(self, text: str) -> str:

@@ -8,8 +8,10 @@ has a ledger and speaks in :class:`~pylog_struct.errors.SinkError` only.
 
 from __future__ import annotations
 
+import io
 import re
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pylog_struct import fork
@@ -244,12 +246,20 @@ class ForeignSink(BaseSink):
     def poll(self, now: float, /) -> float | None:
         """Forward to the wrapped sink if it has timed work."""
         poll = getattr(self.wrapped, "poll", None)
-        return poll(now) if callable(poll) else None
+        if not callable(poll):
+            return None
+        try:
+            wait: float | None = poll(now)
+        except SinkError:
+            raise
+        except Exception as error:
+            raise translate(error, (), self.name) from error
+        return wait
 
 
 def _foreign_name(sink: object) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(sink).__name__.strip("_")).lower()
-    return words.removesuffix("_sink")[:64] or "custom"
+    return re.sub(r"[^a-z0-9_]", "-", words.removesuffix("_sink"))[:64] or "custom"
 
 
 def translate(error: Exception, unwritten: Sequence[Record], name: str) -> SinkError:
@@ -263,17 +273,29 @@ def translate(error: Exception, unwritten: Sequence[Record], name: str) -> SinkE
 
 
 def adopt(sink: Any, argument: str = "sink") -> BaseSink:
-    """Return *sink* itself if it is one of ours, else a :class:`ForeignSink` around it.
+    """Return *sink* itself if it is one of ours, else the :class:`ForeignSink` around it.
+
+    An object in use has one wrapper only: it is closed once, and a tree that takes over from
+    another knows it again.
 
     Raises:
-        ConfigError: it has not the three methods of a sink.
+        ConfigError: it has not the three methods of a sink, or it is an open file.
     """
     if isinstance(sink, BaseSink):
         return sink
+    if isinstance(sink, io.IOBase):
+        msg = f"{argument}: {sink!r} is a file, not a sink; use StreamSink(file)"
+        raise ConfigError(msg)
     if isinstance(sink, type) or not isinstance(sink, Sink):
         msg = f"{argument}: {sink!r} is no sink; it needs the methods write, flush and close"
         raise ConfigError(msg)
-    return ForeignSink(sink)
+    found = _foreign.get(id(sink))  # it keeps the object, so the id is nobody else's
+    if found is None or found._closed:
+        found = _foreign[id(sink)] = ForeignSink(sink)
+    return found
+
+
+_foreign: Final[weakref.WeakValueDictionary[int, ForeignSink]] = weakref.WeakValueDictionary()
 
 
 def walk(root: BaseSink) -> Iterator[BaseSink]:

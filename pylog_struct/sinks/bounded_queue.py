@@ -143,7 +143,7 @@ class QueueSink(BaseSink):
         """Build everything that a fork must not share: locks, queue, file, thread."""
         options = self._options
         self.ledger.set("queue.capacity", options.capacity)
-        self._spill = Spill(options.spill, options.spill_max_bytes, self.name)
+        self._spill = Spill(options.spill, options.spill_max_bytes, self.name, self._overflow_lost)
         self._buffer = RecordBuffer(options, self.ledger, self._clock.time)
         self._turnstile = Turnstile()
         delivery = self._delivery = Delivery(self._inner, self._dead_letter, self.ledger, self.name)
@@ -305,6 +305,9 @@ class QueueSink(BaseSink):
 
     def _must_not_wait(self) -> bool:
         return self._worker.is_current or self._overflow.nested
+
+    def _overflow_lost(self, record: Record) -> None:
+        self._overflow.lose(record, DropReason.GUARANTEE_FAILED)
 
     def _gap_record(self) -> Record | None:
         fields = self._buffer.gap.take(self.name)

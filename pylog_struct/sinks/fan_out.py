@@ -31,8 +31,7 @@ class FanOutSink(BaseSink):
     Accepted means: at least one branch took the record, and each other branch took it, has it in
     its backlog here, or gave it up.  A record that *no* branch took is raised as unwritten, and is
     in no backlog: whoever retries sends no branch anything twice.  It is retryable if any branch
-    may take it later; if some records of a batch are retryable and others were rejected by every
-    branch, the latter are dropped here (``rejected``) and reported.
+    may take it later.
 
     A branch that failed gets what it missed first, in order, on the next ``write``, ``poll``,
     ``flush`` or ``close``.  When its backlog is full, the oldest record there is given up for that
@@ -91,6 +90,8 @@ class FanOutSink(BaseSink):
         seconds = time.perf_counter() - started
         if all(answer is None for answer in answers):
             self.ledger.passed(batch, seconds=seconds)
+            for branch in self._branches:
+                self._show(branch)
             return
         refusals = Refusals(self)
         done: list[Record] = []
@@ -239,7 +240,7 @@ class FanOutSink(BaseSink):
         self._report(branch, f"missed {number} record(s) that other branches have", error)
 
     def _show(self, branch: _Branch) -> None:
-        if branch.backlog or branch.shown:
+        if len(branch.backlog) != branch.shown:
             branch.shown = len(branch.backlog)
             self.ledger.set(f"fanout.backlog.{branch.sink.name}", branch.shown)
 

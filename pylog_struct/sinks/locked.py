@@ -12,11 +12,10 @@ from pylog_struct.errors import (
     ConfigError,
     SinkError,
     SinkTimeoutError,
-    SinkUnavailableError,
 )
 from pylog_struct.ledger import DropReason
-from pylog_struct.sinks._refusals import attempt, close_with, marks, reason_for, report_loss
-from pylog_struct.sinks.base import BaseSink, Deadline, adopt, translate
+from pylog_struct.sinks._refusals import attempt, marks, reason_for, report_loss
+from pylog_struct.sinks.base import BaseSink, Deadline, adopt, close_all, translate
 from pylog_struct.units import parse_duration
 
 if TYPE_CHECKING:
@@ -310,7 +309,7 @@ class LockedSink(BaseSink):
         deadline = Deadline(timeout)
         if self._take_turn(deadline):
             try:
-                self._release(deadline)
+                close_all(self.children, deadline.remaining())
             finally:
                 self._end_turn()
             return
@@ -325,20 +324,11 @@ class LockedSink(BaseSink):
                 self._lock.release()
         raise SinkTimeoutError(f"{self.name}: a write is under way; it will be closed after that")
 
-    def _release(self, deadline: Deadline) -> None:
-        left = tuple(self._pending)
-        self._pending.clear()
-        error = None
-        if left:
-            error = SinkUnavailableError(f"{self.name}: records of nested calls were left over")
-            self.ledger.gave_up(left, DropReason.SHUTDOWN)
-        close_with(self.children, deadline.remaining(), left, error)
-
     def _release_late(self) -> None:
         self._release_due = False
         self._busy = True
         try:
-            self._release(Deadline(0.0))
+            close_all(self.children, 0.0)
         except Exception as error:
             text = f"{self.name}: closing failed"
             diagnostics.report(f"locked {self.name} close", text, error, always=True)
@@ -367,7 +357,11 @@ class LockedSink(BaseSink):
         if self._busy:
             lock.release()
             return False
-        self._catch_up()
+        try:
+            self._catch_up()
+        except BaseException:
+            lock.release()
+            raise
         self._busy = True
         return True
 

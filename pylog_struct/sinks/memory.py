@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from pylog_struct.errors import ConfigError
+from pylog_struct.sinks._checks import check_count
 from pylog_struct.sinks.base import BaseSink
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ class MemorySink(BaseSink):
 
     def __init__(self, *, capacity: int | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
-        if capacity is not None and (not isinstance(capacity, int) or capacity < 1):
-            msg = f"MemorySink.capacity: {capacity!r} is not a positive number of records (or None)"
-            raise ConfigError(msg)
+        if capacity is not None:
+            check_count(capacity, "MemorySink.capacity")
         self._records: deque[Record] = deque(maxlen=capacity)
 
     @property

@@ -319,7 +319,8 @@ class RollingFileSink(BaseSink):
             self._drop_segment()
             self._take(self._placement.open(), now)
             self._announcer.note("reopened", self._opened().file.path, found)
-        if self._maintenance_due <= now:
+        # Whoever rolled may have died before it could compress and delete.
+        if self._maintenance_due <= now or found == "rolled":
             self._queue_maintenance(now)
 
     def _drop_segment(self) -> None:
@@ -355,6 +356,7 @@ class RollingFileSink(BaseSink):
             if limit is not None and limit <= _INLINE_FILES:
                 # A busy janitor must not let the disk fill up, and few files are cheap to count.
                 self._trim_now()
+        if result.kind == "rolled" or result.why:
             self._queue_maintenance(now)
 
     def _trim_now(self) -> None:

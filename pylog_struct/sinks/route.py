@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pylog_struct.protocols import Sink
     from pylog_struct.record import Record
 
-__all__ = ["RouteSink"]
+__all__ = ["Predicate", "RouteSink"]
 
 Predicate = Callable[["Record"], Any]
 

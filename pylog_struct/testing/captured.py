@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,10 @@ def captured_logs(
     entries: list[dict[str, Any]] = []
     pipeline_before, levels_before = ACTIVE.pipeline, THRESHOLDS.save()
     config = structlog.get_config()
-    contents = list(config["processors"])
+    contents = config["processors"]
+    saved = list(contents)
     bridged = BRIDGE.installed
-    pipeline = _Capture(entries, mirror)
+    pipeline = _Capture(entries, level, mirror)
     ACTIVE.pipeline = pipeline
     THRESHOLDS.reset(level)
     bound_logger.install()
@@ -65,20 +67,26 @@ def captured_logs(
         THRESHOLDS.restore(levels_before)
         ACTIVE.pipeline = pipeline_before
         if pipeline_before is None:
-            config["processors"][:] = contents
+            if isinstance(contents, list):
+                contents[:] = saved
             structlog.configure(**config)
         pipeline.root.close()
 
 
 class _Capture(Pipeline):
-    def __init__(self, entries: list[dict[str, Any]], mirror: logging.Handler | None) -> None:
+    def __init__(
+        self, entries: list[dict[str, Any]], level: int, mirror: logging.Handler | None
+    ) -> None:
         self._entries = entries
+        self._level = level
         self._mirror = mirror
+        self._mine = threading.local()  # .event: the text of what this thread logged last
         root = LockedSink(NullSink(), absorb=True)
         super().__init__(root, render=self._keep, counts=PipelineCounts())
 
     def _keep(self, event_dict: Mapping[str, Any]) -> bytes:
         self._entries.append(dict(event_dict))
+        self._mine.event = event_dict.get("event", "")
         return b"{}"
 
     def render(
@@ -92,11 +100,13 @@ class _Capture(Pipeline):
         fields: dict[str, Any],
         moment: int | None = None,
     ) -> Record | None:
+        if level < self._level:  # a stdlib logger with a level of its own
+            return None
         record = super().render(level, level_name, logger, event, args, context, fields, moment)
         # The bridge says when its record was made; what has no such time came from structlog.
         if self._mirror is not None and moment is None and level >= self._mirror.level:
             copy = logging.makeLogRecord({"name": logger.name, "levelno": level})
             copy.levelname = logging.getLevelName(level)
-            copy.msg = self._entries[-1].get("event", "")
+            copy.msg = getattr(self._mine, "event", "")
             self._mirror.handle(copy)
         return record

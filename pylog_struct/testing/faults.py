@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pylog_struct.protocols import Sink
     from pylog_struct.record import Record
 
-__all__ = ["CloggedSink", "FailingSink", "Fault", "ShortSink", "SlowSink"]
+__all__ = ["CloggedSink", "FailingSink", "Fault", "Plan", "ShortSink", "SlowSink"]
 
 
 @dataclass(frozen=True, slots=True)

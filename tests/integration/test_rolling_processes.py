@@ -104,9 +104,7 @@ def require_once(directory: Path, accepted: dict[str, int], batch: int, killed: 
     assert len(broken) <= len(killed), "only a killed process may leave a torn line"
     assert [name for name, times in found.items() if times != 1] == []
     for identity, count in accepted.items():
-        mine = sorted(
-            int(name.split("-")[1]) for name in found if name.startswith(f"{identity}-")
-        )
+        mine = sorted(int(name.split("-")[1]) for name in found if name.startswith(f"{identity}-"))
         if identity in killed:
             # The batch in flight may be whole in the file without having been acknowledged.
             assert mine[:count] == list(range(count))

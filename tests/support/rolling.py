@@ -43,9 +43,7 @@ def files(directory: Path) -> list[str]:
 
 def lines(directory: Path) -> list[bytes]:
     """Every line of every visible file."""
-    return [
-        line for name in files(directory) for line in content(directory / name).splitlines()
-    ]
+    return [line for name in files(directory) for line in content(directory / name).splitlines()]
 
 
 def numbers(directory: Path) -> list[int]:

@@ -146,12 +146,7 @@ class Overflow:
         if self._buffer.closed:
             self._give_back(record)
             reason = DropReason.SHUTDOWN
-        if self._escape(record, reason, sync=False, wait=_LOCK_WAIT if alone else 0.0):
-            return
-        diagnostics.report(
-            f"queue.{reason.value} {self._name}",
-            f"{self._name}: no room, record(s) dropped: {reason.value}",
-        )
+        self._escape(record, reason, sync=False, wait=_LOCK_WAIT if alone else 0.0)
 
     def _guarantee(self, record: Record, verdict: Verdict, *, free: bool, wait: float) -> None:
         buffer = self._buffer
@@ -169,13 +164,16 @@ class Overflow:
             reason = DropReason.OVERSIZE
         elif buffer.closed:
             reason = DropReason.SHUTDOWN
-        if self._escape(record, reason, sync=True, wait=wait):
-            return
-        diagnostics.report(
-            f"queue.{reason.value} {self._name}",
-            f"{self._name}: LOST ({reason.value}): {record[1].decode('utf-8', 'replace')}",
-            always=True,
-        )
+        self._escape(record, reason, sync=True, wait=wait)
+
+    def lose(self, record: Record, reason: DropReason) -> None:
+        """Count and report the loss of a record that was counted as waiting."""
+        self._buffer.refuse(record, reason, counted=True)
+        text = f"{self._name}: no room, record(s) dropped: {reason.value}"
+        guaranteed = record[0] >= self._options.guarantee_level
+        if guaranteed:
+            text = f"{self._name}: LOST ({reason.value}): {record[1].decode('utf-8', 'replace')}"
+        diagnostics.report(f"queue.{reason.value} {self._name}", text, always=guaranteed)
 
     def _give_back(self, record: Record) -> None:
         """Leave a record whose caller was waiting when the queue was closed to the queue's successor."""
@@ -222,19 +220,17 @@ class Overflow:
         self._buffer.passed_by(record, attempt.taken, attempt.lost, attempt.reason)
         return not attempt.kept
 
-    def _escape(self, record: Record, reason: DropReason, *, sync: bool, wait: float) -> bool:
-        """Put *record* into the spill file; False if it had to be dropped for *reason*."""
-        buffer = self._buffer
+    def _escape(self, record: Record, reason: DropReason, *, sync: bool, wait: float) -> None:
+        """Put *record* into the spill file, or drop it for *reason*."""
         # Counted first: the worker may deliver it before this thread goes on.
-        buffer.count_in(record)
+        self._buffer.count_in(record)
         try:
             spilled = self._spill.append(record, sync=sync, wait=wait)
         except BaseException:  # an interrupt in the middle
-            buffer.refuse(record, reason, counted=True)
+            self.lose(record, reason)
             raise
         if not spilled:
-            buffer.refuse(record, reason, counted=True)
-            return False
+            self.lose(record, reason)
+            return
         self._worker.update_details()
         self._worker.ring()
-        return True

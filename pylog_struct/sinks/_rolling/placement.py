@@ -44,7 +44,7 @@ class Roll:
         segment: What to write to from here on; None if it must be opened first.
         archive: The path of the archive that was made.
         size: Its size in bytes.
-        why: What stood in the way.
+        why: What stood in the way, or what else was done.
     """
 
     kind: Literal["rolled", "joined", "kept", "deferred"]

@@ -97,8 +97,10 @@ class RenamePlacement:
         with plan.lock.hold(LOCK_TIMEOUT) as locked:
             if locked is None:
                 return Roll("deferred", segment, why="another process holds the roll lock")
-            if not file.names_its_path() or self._recover(file):
-                return self._join(segment)
+            if not file.names_its_path():
+                return self._join(segment, "")
+            if self._recover(file):
+                return self._join(segment, "finished for a process that died")
             state = locked.read()
             period = segment.period
             if state.inode == file.inode and state.period is not None:
@@ -160,14 +162,14 @@ class RenamePlacement:
                 locked.write(_begin(state, file.inode, period))
             return Segment(file, period)
 
-    def _join(self, segment: Segment) -> Roll:
+    def _join(self, segment: Segment, why: str) -> Roll:
         segment.file.close()
         replacement = self._open_file()
         state = self._plan.lock.peek()
         period = state.period
         if state.inode != replacement.inode or period is None:
             period = self._plan.next_start(_last_date(state))
-        return Roll("joined", Segment(replacement, period))
+        return Roll("joined", Segment(replacement, period), why=why)
 
     def _recover(self, file: ActiveFile) -> bool:
         """Finish a roll-over whose process died between link and unlink; whether there was one."""
@@ -216,6 +218,7 @@ class RenamePlacement:
             raise OSError(errno.EXDEV, "on another file system, and other processes write the file")
         temporary = temporary_name(archive)
         try:
+            make_parents(archive, self._plan.ownership)
             remove_quietly(temporary)
             copy = create(temporary, self._plan.ownership, like=file.status, append=False)
             with os.fdopen(copy, "wb") as target, open(file.target, "rb") as source:

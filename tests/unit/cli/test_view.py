@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import subprocess
 import sys
@@ -68,13 +70,20 @@ def test_view_shows_time_level_event_logger_and_fields_in_this_order(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", [".gz", ".zst"])
+PACKERS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
 def test_view_decompresses_by_the_ending(tmp_path, ending):
     data = line("packed") + b"\n"
     path = tmp_path / f"app.jsonl{ending}"
-    # Two members one after the other are one file: that is how appending to .gz and .zst works.
-    pack = gzip.compress if ending == ".gz" else zstandard.ZstdCompressor().compress
-    path.write_bytes(pack(data) + pack(data))
+    # Two members one after the other are one file: that is how appending to them works.
+    path.write_bytes(PACKERS[ending](data) * 2)
 
     result = view(path)
 
@@ -198,6 +207,7 @@ def test_color_is_off_when_nobody_looks_and_on_when_asked(tmp_path):
     [
         ("none.jsonl", None, "No such file"),
         ("bad.gz", b"not gzip", "gzip"),
+        ("bad.xz", b"not xz", "format"),
         ("short.gz", gzip.compress(line("x") * 99)[:-20], "short.gz ends in the middle"),
     ],
 )

@@ -64,13 +64,15 @@ class TestShape:
     def test_the_stack_reads_like_the_traceback_modules(self):
         error = raised(KeyError("inner"), cause=raised(ValueError("outer")))
         expected = "".join(traceback.format_exception(error))
-        expected = "\n".join(line for line in expected.split("\n") if set(line) - set(" ^~")).strip()
+        expected = "\n".join(
+            line for line in expected.split("\n") if set(line) - set(" ^~")
+        ).strip()
         stack = describe_exception(error)["stack"]
 
         assert "\n".join(line for line in stack.split("\n") if line) == expected
 
     def test_of_a_class_with_a_module(self):
-        described = describe_exception(linecache.__class__ and type("Mine", (Exception,), {"__module__": "shop"})())
+        described = describe_exception(type("Mine", (Exception,), {"__module__": "shop"})())
 
         assert (described["type"], described["module"]) == ("Mine", "shop")
         assert described["stack"] == "shop.Mine"
@@ -92,11 +94,21 @@ class TestShape:
         described = describe_exception(caught.value)
 
         assert '  File "config.py", line 2\n    y = = 2' in described["stack"]
-        assert described["stack"].rstrip().split("\n")[-1].startswith("IndentationError: unexpected indent")
+        assert (
+            described["stack"]
+            .rstrip()
+            .split("\n")[-1]
+            .startswith("IndentationError: unexpected indent")
+        )
 
     def test_a_syntax_error_with_odd_parts(self):
         error = SyntaxError("bad")
-        error.lineno, error.filename, error.text, error.offset = RaisingRepr(), RaisingRepr(), "x", 10**9
+        error.lineno, error.filename, error.text, error.offset = (
+            RaisingRepr(),
+            RaisingRepr(),
+            "x",
+            10**9,
+        )
         stack = describe_exception(error)["stack"]
 
         assert stack.endswith("SyntaxError: bad")
@@ -110,7 +122,7 @@ class TestShape:
         assert described["notes"] == ["first", "second\nline"]
         assert described["stack"] == "ValueError: boom\nfirst\nsecond\nline"
 
-    @pytest.mark.parametrize("notes", ["text", 5, (1, 2), {"a": 1}, [RaisingRepr()]], ids=repr if False else None)
+    @pytest.mark.parametrize("notes", ["text", 5, (1, 2), {"a": 1}, [RaisingRepr()]])
     def test_odd_notes(self, notes):
         error = ValueError("boom")
         error.__notes__ = notes
@@ -133,7 +145,9 @@ class TestChains:
 
         assert described["cause"]["type"] == "KeyError"
         assert described["cause"]["message"] == "'cause'"
-        assert described["stack"].startswith("KeyError: 'cause'\n\nThe above exception was the direct cause")
+        assert described["stack"].startswith(
+            "KeyError: 'cause'\n\nThe above exception was the direct cause"
+        )
 
     def test_a_context_is_told_from_a_cause(self):
         try:
@@ -171,7 +185,18 @@ class TestChains:
     def test_two_thousand_links_keep_first_and_last(self):
         described = describe_exception(chain(2000))
 
-        assert messages(described) == ["1999", "1998", "1997", "1996", "1995", "4", "3", "2", "1", "0"]
+        assert messages(described) == [
+            "1999",
+            "1998",
+            "1997",
+            "1996",
+            "1995",
+            "4",
+            "3",
+            "2",
+            "1",
+            "0",
+        ]
         node = described
         for _ in range(4):
             node = node["cause"]
@@ -192,10 +217,16 @@ class TestGroups:
         inner = ExceptionGroup("inner", [raised(OSError(2, "gone"))])
         described = describe_exception(raised(ExceptionGroup("outer", [ValueError(1), inner])))
 
-        assert [member["type"] for member in described["exceptions"]] == ["ValueError", "ExceptionGroup"]
+        assert [member["type"] for member in described["exceptions"]] == [
+            "ValueError",
+            "ExceptionGroup",
+        ]
         assert described["exceptions"][1]["exceptions"][0]["message"] == "[Errno 2] gone"
         assert "Exception Group Traceback (most recent call last):" in described["stack"]
-        assert "  +---------------- 2 ----------------\n  | ExceptionGroup: inner" in described["stack"]
+        assert (
+            "  +---------------- 2 ----------------\n  | ExceptionGroup: inner"
+            in described["stack"]
+        )
 
     def test_ten_thousand_members_keep_first_and_last(self):
         described = describe_exception(ExceptionGroup("g", [ValueError(n) for n in range(10_000)]))
@@ -203,11 +234,17 @@ class TestGroups:
         kept = [member["message"] for member in described["exceptions"]]
         assert kept == ["0", "1", "2", "3", "4", "9995", "9996", "9997", "9998", "9999"]
         assert described["truncated"] == {"exceptions": 9990}
-        assert "  +---------------- 10000 ----------------\n  | ValueError: 9999" in described["stack"]
+        assert (
+            "  +---------------- 10000 ----------------\n  | ValueError: 9999" in described["stack"]
+        )
 
     def test_groups_of_groups_share_what_is_allowed(self):
         def group(levels):
-            return ValueError("leaf") if levels == 0 else ExceptionGroup(f"g{levels}", [group(levels - 1) for _ in range(6)])
+            return (
+                ValueError("leaf")
+                if levels == 0
+                else ExceptionGroup(f"g{levels}", [group(levels - 1) for _ in range(6)])
+            )
 
         described = describe_exception(group(5))
 
@@ -215,7 +252,9 @@ class TestGroups:
             return 1 + sum(count(member) for member in node.get("exceptions", ()))
 
         assert count(described) <= 32
-        assert [member["message"] for member in described["exceptions"]] == ["g4 (6 sub-exceptions)"] * 6
+        assert [member["message"] for member in described["exceptions"]] == [
+            "g4 (6 sub-exceptions)"
+        ] * 6
 
     def test_deep_groups_stay_within_the_depth_of_an_event(self):
         error = ValueError("leaf")
@@ -235,7 +274,9 @@ class TestGroups:
         assert described["exceptions"][0]["cause"]["repeated"] is True
 
     def test_no_room_for_members(self):
-        described = describe_exception(ExceptionGroup("g", [ValueError(1)]), Limits(max_exceptions=1))
+        described = describe_exception(
+            ExceptionGroup("g", [ValueError(1)]), Limits(max_exceptions=1)
+        )
 
         assert described["truncated"] == {"exceptions": 1}
         assert "[… 1 more exceptions left out …]" in described["stack"]
@@ -259,12 +300,16 @@ class TestBounds:
         assert f"[… {left} frames left out …]" in described["stack"]
 
     def test_a_megabyte_of_message(self):
-        line = render_json({"event": "x", "exception": describe_exception(ValueError("x" * 1_000_000))})
+        line = render_json(
+            {"event": "x", "exception": describe_exception(ValueError("x" * 1_000_000))}
+        )
 
         assert len(line) < 20_000
         assert "991808 more characters" in strict_loads(line)["exception"]["message"]
 
-    @pytest.mark.parametrize("text", ["x", "é", "\U0001f600", "\ud800", "\x00", "line\n"], ids=ascii)
+    @pytest.mark.parametrize(
+        "text", ["x", "é", "\U0001f600", "\ud800", "\x00", "line\n"], ids=ascii
+    )
     def test_the_stack_is_bounded_in_bytes(self, text):
         group = ExceptionGroup("g", [ValueError(text * 8000) for _ in range(10)])
         described = describe_exception(raised(group))
@@ -276,7 +321,14 @@ class TestBounds:
 
     @pytest.mark.parametrize("limit", [1, 50, 100])
     def test_a_tiny_stack(self, limit):
-        assert len(describe_exception(raised(ValueError("é" * 500)), Limits(max_stack_bytes=limit))["stack"].encode()) <= limit + 3
+        assert (
+            len(
+                describe_exception(raised(ValueError("é" * 500)), Limits(max_stack_bytes=limit))[
+                    "stack"
+                ].encode()
+            )
+            <= limit + 3
+        )
 
     def test_everything_at_once(self):
         def worst(levels):
@@ -293,7 +345,10 @@ class TestBounds:
 
 class TestHostility:
     def test_a_raising_str(self):
-        assert describe_exception(RaisingError())["message"] == "<unrepresentable RaisingError: RuntimeError>"
+        assert (
+            describe_exception(RaisingError())["message"]
+            == "<unrepresentable RaisingError: RuntimeError>"
+        )
 
     def test_properties_that_raise_are_not_asked(self):
         class Hostile(Exception):
@@ -328,17 +383,28 @@ class TestHostility:
 
     def test_a_metaclass_that_lies(self):
         class Meta(type):
-            __qualname__ = property(lambda cls: 1 / 0)
-            __module__ = property(lambda cls: 1 / 0)
-            __name__ = property(lambda cls: 1 / 0)
+            def __getattribute__(cls, name):
+                raise RuntimeError(name)
 
         hostile = Meta("Hostile", (Exception,), {})
+        described = describe_exception(raised(hostile("boom")))
 
-        assert describe_exception(raised(hostile("boom")))["message"] == "boom"
+        assert described["type"] == "Hostile"
+        assert described["message"] == "<unrepresentable Hostile: RuntimeError>"
+        assert described["frames"]
 
     def test_surrogates_everywhere(self):
         namespace = {}
-        exec(compile("def f():\n    raise ValueError('\ud800')".encode("utf-8", "surrogatepass").decode("utf-8", "replace"), "a\udcff.py", "exec"), namespace)
+        exec(
+            compile(
+                "def f():\n    raise ValueError('\ud800')".encode("utf-8", "surrogatepass").decode(
+                    "utf-8", "replace"
+                ),
+                "a\udcff.py",
+                "exec",
+            ),
+            namespace,
+        )
         try:
             namespace["f"]()
         except ValueError as caught:
@@ -419,7 +485,9 @@ class TestLocals:
         with pytest.raises(ZeroDivisionError) as caught:
             exec("1 / 0", {}, Namespace())
 
-        assert describe_exception(caught.value, show_locals=True)["frames"][-1]["locals"] is not None
+        assert (
+            describe_exception(caught.value, show_locals=True)["frames"][-1]["locals"] is not None
+        )
 
 
 class TestSource:
@@ -436,7 +504,7 @@ class TestSource:
             exec(compile("1 / 0", filename, "exec"), namespace)
         return describe_exception(caught.value)["frames"]
 
-    @pytest.mark.parametrize("filename", ["<string>", "no/such/file.py", "/dev/zero", "/", "a\x00b"])
+    @pytest.mark.parametrize("filename", ["<string>", "no/such/file.py", "/dev/zero", "/"])
     def test_a_file_that_cannot_be_read_costs_only_the_line(self, filename):
         for _ in range(2):
             assert "code" not in self.frames_of(filename)[-1]
@@ -503,19 +571,31 @@ class TestProcessor:
         given = raised(KeyError()).__traceback__
 
         assert self.formatted(exc_info=(ValueError, error, given))["exception"]["message"] == "boom"
-        assert len(self.formatted(exc_info=(ValueError, ValueError("x"), given))["exception"]["frames"]) == 1
-        assert self.formatted(exc_info=(ValueError, ValueError("x"), "odd"))["exception"]["frames"] == []
+        assert (
+            len(
+                self.formatted(exc_info=(ValueError, ValueError("x"), given))["exception"]["frames"]
+            )
+            == 1
+        )
+        assert (
+            self.formatted(exc_info=(ValueError, ValueError("x"), "odd"))["exception"]["frames"]
+            == []
+        )
 
     @pytest.mark.parametrize("given", [True, False, None, 0, 1, (None, None, None)])
     def test_no_exception_leaves_no_key(self, given):
         assert self.formatted(exc_info=given) == {"event": "x"}
 
-    @pytest.mark.parametrize("given", ["boom", ["a"], (1, 2, 3), (1, 2), ValueError, RaisingRepr(), {}])
+    @pytest.mark.parametrize(
+        "given", ["boom", ["a"], (1, 2, 3), (1, 2), ValueError, RaisingRepr(), {}]
+    )
     def test_what_is_no_exception_is_not_lost(self, given):
         assert self.formatted(exc_info=given) == {"event": "x", "exc_info": given}
 
     def test_a_key_of_the_same_name_makes_way(self):
-        event = self.formatted(exc_info=ValueError("boom"), exception="mine", stack="mine too", stack_info="text")
+        event = self.formatted(
+            exc_info=ValueError("boom"), exception="mine", stack="mine too", stack_info="text"
+        )
 
         assert event["exception"]["message"] == "boom"
         assert event["extra.exception"] == "mine"
@@ -543,19 +623,16 @@ class TestProcessor:
     def test_odd_stack_info_is_not_lost(self):
         assert self.formatted(stack_info=["odd"]) == {"event": "x", "stack_info": ["odd"]}
 
-    def test_structlogs_own_frames_are_left_out(self):
-        names = ["structlog._native", "structlog", "logging", "pylog_struct.processors.x"]
-        namespace = {"ask": lambda: self.formatted(stack_info=True), "inner": None}
-        for name in names:
-            module = {"__name__": name, "inner": namespace["inner"] or self.ask_for_stack}
-            exec("def call(): return inner()", module)
-            namespace["inner"] = module["call"]
+    def test_frames_of_the_machinery_are_left_out(self):
+        call = format_exception
+        for name in ("pylog_struct.processors.x", "logging", "structlog", "structlog._native"):
+            module = {"__name__": name, "inner": call}
+            exec("def call(*args): return inner(*args)", module)
+            call = module["call"]
+        stack = call(None, "error", {"stack_info": True})["stack"]
 
-        stack = namespace["inner"]()["stack"]
-        assert stack.count("in call") == 0 or stack.split("\n")[-2].endswith("ask_for_stack")
-
-    def ask_for_stack(self):
-        return self.formatted(stack_info=True)
+        assert "in call\n" not in stack
+        assert stack.split("\n")[-2].endswith("in test_frames_of_the_machinery_are_left_out")
 
     def test_options(self):
         formatter = ExceptionFormatter(Limits(max_frames=1), show_locals=True)
@@ -582,6 +659,16 @@ def test_a_stack_of_thousands_of_frames_is_bounded():
 
 
 def test_only_machinery_on_the_stack(monkeypatch):
-    monkeypatch.setattr(exceptions, "_MACHINERY", {None, *{(frame.f_globals.get("__name__") or "").partition(".")[0] for frame, _ in traceback.walk_stack(None)}})
+    monkeypatch.setattr(
+        exceptions,
+        "_MACHINERY",
+        {
+            None,
+            *{
+                (frame.f_globals.get("__name__") or "").partition(".")[0]
+                for frame, _ in traceback.walk_stack(None)
+            },
+        },
+    )
 
     assert isinstance(exceptions._caller(), types.FrameType)

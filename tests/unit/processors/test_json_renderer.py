@@ -113,13 +113,23 @@ class TestLimitsHoldOnTheQuickPathToo:
 
     @pytest.mark.parametrize(
         "value",
-        [nested_list(7), nested_list(8), list(range(20)), list(range(21)), "x" * 50, "x" * 51, [["y" * 30] * 3]],
+        [
+            nested_list(7),
+            nested_list(8),
+            list(range(20)),
+            list(range(21)),
+            "x" * 50,
+            "x" * 51,
+            [["y" * 30] * 3],
+        ],
         ids=repr,
     )
     def test_same_line(self, value):
         limits = Limits(max_depth=8, max_items=20, max_string=50, max_text=200)
         quick = strict_loads(render_json({"event": "x", "value": value}, limits=limits))
-        full = strict_loads(render_json({"event": "x", "value": value, "odd": object()}, limits=limits))
+        full = strict_loads(
+            render_json({"event": "x", "value": value, "odd": object()}, limits=limits)
+        )
 
         assert quick["value"] == full["value"]
 
@@ -133,7 +143,9 @@ class TestLimitsHoldOnTheQuickPathToo:
     def test_depth_of_a_dict(self):
         limits = Limits(max_depth=2)
 
-        assert strict_loads(render_json({"a": {"b": {"c": 1}}}, limits=limits)) == {"a": {"b": "<depth>"}}
+        assert strict_loads(render_json({"a": {"b": {"c": 1}}}, limits=limits)) == {
+            "a": {"b": "<depth>"}
+        }
 
 
 def rendered_with_few_nodes(value):
@@ -143,14 +155,20 @@ def rendered_with_few_nodes(value):
 class TestErrorsAreTold:
     def told(self, value, **options):
         calls = []
-        render_json({"event": "x", "value": value}, on_error=lambda *call: calls.append(call), **options)
+        render_json(
+            {"event": "x", "value": value}, on_error=lambda *call: calls.append(call), **options
+        )
         return [(stage, type(error)) for stage, error in calls]
 
-    @pytest.mark.parametrize("name", ["none", "uuid", "aware", "enum", "dataclass", "nan", "plain repr"])
+    @pytest.mark.parametrize(
+        "name", ["none", "uuid", "aware", "enum", "dataclass", "nan", "plain repr"]
+    )
     def test_nothing_for_what_has_a_documented_shape(self, name):
         assert self.told(BY_NAME[name].make()) == []
 
-    @pytest.mark.parametrize("name", ["lone surrogate", "2**64", "circular dict", "300 levels", "raising repr"])
+    @pytest.mark.parametrize(
+        "name", ["lone surrogate", "2**64", "circular dict", "300 levels", "raising repr"]
+    )
     def test_sanitise_for_what_was_replaced(self, name):
         assert self.told(BY_NAME[name].make()) == [("sanitise", TypeError)]
 
@@ -176,7 +194,9 @@ class TestErrorsAreTold:
 
 
 class TestStrict:
-    @pytest.mark.parametrize("name", ["lone surrogate", "2**64", "int key", "circular dict", "raising repr"])
+    @pytest.mark.parametrize(
+        "name", ["lone surrogate", "2**64", "int key", "circular dict", "raising repr"]
+    )
     def test_errors_come_through(self, name):
         with pytest.raises(TypeError):
             render_json({"event": "x", "value": BY_NAME[name].make()}, strict=True)
@@ -311,7 +331,9 @@ class TestCallersObjects:
             thread.start()
         try:
             for _ in range(300):
-                line = render_json({"event": "x", **shared}, on_error=lambda *call: errors.append(call))
+                line = render_json(
+                    {"event": "x", **shared}, on_error=lambda *call: errors.append(call)
+                )
                 assert set(strict_loads(line)) == {"event", *shared}
         finally:
             stop.set()
@@ -328,9 +350,14 @@ class TestProcessor:
 
     def test_passes_its_options_on(self):
         calls = []
-        renderer = JSONRenderer(limits=Limits(max_string=3), on_error=lambda *call: calls.append(call))
+        renderer = JSONRenderer(
+            limits=Limits(max_string=3), on_error=lambda *call: calls.append(call)
+        )
 
-        assert renderer(None, "info", {"event": "abcd"}) == '{"event":"abc… [1 more characters]"}'.encode()
+        assert (
+            renderer(None, "info", {"event": "abcd"})
+            == '{"event":"abc… [1 more characters]"}'.encode()
+        )
         assert [stage for stage, _ in calls] == ["sanitise"]
 
     def test_strict(self):
@@ -338,12 +365,22 @@ class TestProcessor:
             JSONRenderer(strict=True)(None, "info", {"event": "\ud800"})
 
     def test_can_be_pickled(self):
-        renderer = pickle.loads(pickle.dumps(JSONRenderer(limits=Limits(max_string=3), strict=False)))
+        renderer = pickle.loads(
+            pickle.dumps(JSONRenderer(limits=Limits(max_string=3), strict=False))
+        )
 
         assert renderer(None, "info", {"event": "abcd"}).startswith(b'{"event":"abc')
 
 
 def test_an_ordinary_event_is_what_orjson_makes_of_it():
-    event = {"event": "x", "n": 1, "f": 0.5, "b": True, "z": None, "l": [1, ["a"]], "d": {"k": (1,)}}
+    event = {
+        "event": "x",
+        "n": 1,
+        "f": 0.5,
+        "b": True,
+        "z": None,
+        "l": [1, ["a"]],
+        "d": {"k": (1,)},
+    }
 
     assert render_json(event) == orjson.dumps(event)

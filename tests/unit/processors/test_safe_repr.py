@@ -130,7 +130,9 @@ class TestExceptionsAsText:
         assert safe_str(type("Mine", (ValueError,), {})("x")) == "x"
 
     def test_an_argument_with_a_raising_repr(self):
-        assert safe_str(ValueError(RaisingRepr(), 1)) == "<unrepresentable ValueError: RuntimeError>"
+        assert (
+            safe_str(ValueError(RaisingRepr(), 1)) == "<unrepresentable ValueError: RuntimeError>"
+        )
 
     def test_a_raising_str(self):
         assert safe_str(RaisingError("x")) == "<unrepresentable RaisingError: RuntimeError>"
@@ -163,21 +165,29 @@ class TestTimeBudget:
         cls = blocked()
         started = time.monotonic()
 
-        assert safe_repr(cls(), seconds=BUDGET) == "<unrepresentable Stuck: repr took longer than 0.05 s>"
+        assert (
+            safe_repr(cls(), seconds=BUDGET)
+            == "<unrepresentable Stuck: repr took longer than 0.05 s>"
+        )
         assert time.monotonic() - started < 50 * BUDGET
 
     def test_its_class_is_not_asked_again(self, blocked):
         cls = blocked()
         safe_repr(cls(), seconds=BUDGET)
 
-        assert safe_repr(cls(), seconds=BUDGET) == "<unrepresentable Stuck: repr is known to be slow>"
+        assert (
+            safe_repr(cls(), seconds=BUDGET) == "<unrepresentable Stuck: repr is known to be slow>"
+        )
         assert len(cls.calls) == 1
 
     def test_its_str_counts_on_its_own(self, blocked):
         cls = blocked()
         safe_repr(cls(), seconds=BUDGET)
 
-        assert safe_str(cls(), seconds=BUDGET) == "<unrepresentable Stuck: str took longer than 0.05 s>"
+        assert (
+            safe_str(cls(), seconds=BUDGET)
+            == "<unrepresentable Stuck: str took longer than 0.05 s>"
+        )
 
     def test_only_so_many_threads_are_ever_lost(self, blocked):
         texts = [safe_repr(blocked(f"Stuck{n}")(), seconds=BUDGET) for n in range(6)]
@@ -197,7 +207,9 @@ class TestTimeBudget:
 
     def test_a_quick_class_is_called_in_place_from_then_on(self):
         threads = []
-        cls = type("Quick", (), {"__repr__": lambda self: threads.append(_thread.get_ident()) or "Quick"})
+        cls = type(
+            "Quick", (), {"__repr__": lambda self: threads.append(_thread.get_ident()) or "Quick"}
+        )
 
         assert [safe_repr(cls()) for _ in range(3)] == ["Quick"] * 3
         assert threads[0] != _thread.get_ident()
@@ -206,7 +218,11 @@ class TestTimeBudget:
     def test_a_quick_class_that_became_slow_is_measured_again(self, monkeypatch):
         threads = []
         readings = iter(range(0, 1000, 10))
-        cls = type("Slowing", (), {"__repr__": lambda self: threads.append(_thread.get_ident()) or "Slowing"})
+        cls = type(
+            "Slowing",
+            (),
+            {"__repr__": lambda self: threads.append(_thread.get_ident()) or "Slowing"},
+        )
         safe_repr(cls())
         monkeypatch.setattr(_bounded_call.time, "monotonic", lambda: next(readings))
         safe_repr(cls())
@@ -270,7 +286,10 @@ class TestOddPlaces:
         monkeypatch.setattr(_bounded_call._thread, "start_new_thread", refuse)
         cls = type("Foo", (), {"__repr__": lambda self: "Foo"})
 
-        assert safe_repr(cls()) == "<unrepresentable Foo: repr is not called: no thread can be started>"
+        assert (
+            safe_repr(cls())
+            == "<unrepresentable Foo: repr is not called: no thread can be started>"
+        )
 
     def test_while_the_interpreter_shuts_down(self, monkeypatch):
         monkeypatch.setattr(_bounded_call.sys, "is_finalizing", lambda: True)

@@ -39,7 +39,11 @@ class TestPaths:
         value = {"a": {"b": inner}}
         inner["again"] = [value["a"]["b"], value["a"], value]
 
-        assert sanitise(value)["a"]["b"]["again"] == ["<circular: $.a.b>", "<circular: $.a>", "<circular: $>"]
+        assert sanitise(value)["a"]["b"]["again"] == [
+            "<circular: $.a.b>",
+            "<circular: $.a>",
+            "<circular: $>",
+        ]
 
     def test_steps_that_are_no_names_are_quoted(self):
         inner = []
@@ -79,10 +83,22 @@ class TestLimits:
         limits = Limits(max_items=2)
 
         assert sanitise([1, 2, 3, 4], limits=limits) == [1, 2, "<… 2 more>"]
-        assert sanitise({"a": 1, "b": 2, "c": 3}, limits=limits) == {"a": 1, "b": 2, "…": "<… 1 more>"}
-        assert sanitise({"…": 1, "b": 2, "c": 3}, limits=limits) == {"…": 1, "b": 2, "… (more)": "<… 1 more>"}
+        assert sanitise({"a": 1, "b": 2, "c": 3}, limits=limits) == {
+            "a": 1,
+            "b": 2,
+            "…": "<… 1 more>",
+        }
+        assert sanitise({"…": 1, "b": 2, "c": 3}, limits=limits) == {
+            "…": 1,
+            "b": 2,
+            "… (more)": "<… 1 more>",
+        }
         assert sanitise(GoodSequence(1, 2, 3), limits=limits) == [1, 2, "<… 1 more>"]
-        assert sanitise(GoodMapping({1: 1, 2: 2, 3: 3}), limits=limits) == {"1": 1, "2": 2, "…": "<… 1 more>"}
+        assert sanitise(GoodMapping({1: 1, 2: 2, 3: 3}), limits=limits) == {
+            "1": 1,
+            "2": 2,
+            "…": "<… 1 more>",
+        }
         assert sanitise({1, 2, 3}, limits=limits)[-1] == "<… 1 more>"
 
     def test_nodes_are_shared_fairly_between_the_keys_of_an_event(self):
@@ -92,7 +108,9 @@ class TestLimits:
         assert len(str(shown)) < 40_000
 
     def test_text_is_shared_fairly_between_the_keys_of_an_event(self):
-        shown = sanitise({"greedy": ["x" * 1000] * 100, "modest": "y" * 100}, limits=Limits(max_text=10_000))
+        shown = sanitise(
+            {"greedy": ["x" * 1000] * 100, "modest": "y" * 100}, limits=Limits(max_text=10_000)
+        )
 
         assert shown["modest"] == "y" * 100
         assert len(str(shown)) < 20_000

@@ -365,3 +365,27 @@ def test_the_record_is_the_same_object_all_the_way():
     item = record()
     sink.write([item])
     assert inner.records[0] is item
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 7), max_size=10),
+    accepts=st.lists(st.none() | st.integers(0, 4), max_size=15),
+    max_records=st.integers(1, 5),
+)
+def test_order_is_kept_whatever_an_inner_sink_takes_of_the_front_of_a_batch(
+    groups, accepts, max_records
+):
+    inner = FailingSink(fail=[None if n is None else Fault(accept=n) for n in accepts])
+    sink = BatchSink(inner, max_records=max_records)
+    number = 0
+    for group in groups:
+        write_all(sink, records(group, first=number))
+        number += group
+    for _ in range(30):
+        try:
+            sink.flush()
+        except SinkError:
+            continue
+        break
+    assert names(inner.records) == [str(position) for position in range(number)]

@@ -597,7 +597,14 @@ def test_close_of_a_stuck_sink_is_bounded_and_says_what_was_abandoned(policy, ca
     with pytest.raises(SinkTimeoutError) as caught:
         queue.close(0.05)
     assert time.monotonic() - began < 10
-    assert [item.line for item in caught.value.unwritten] == [b"first", b"0", b"1", b"2", b"3", b"4"]
+    assert [item.line for item in caught.value.unwritten] == [
+        b"first",
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+    ]
     found = queue.statistics()
     assert found.drops == {("shutdown", "info"): 1, ("shutdown", "warning"): 5}
     assert found.details["shutdown.abandoned"] == 6

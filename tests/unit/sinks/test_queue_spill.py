@@ -10,7 +10,11 @@ import threading
 import pytest
 from support.queue_sinks import record
 
-from pylog_struct.sinks._queue.spill import Spill
+from pylog_struct.sinks._queue.spill import Spill as _Spill
+
+
+def Spill(place, max_bytes, name, lost=None):
+    return _Spill(place, max_bytes, name, lost or pytest.fail)
 
 
 @pytest.fixture
@@ -186,21 +190,57 @@ def test_a_full_disk_leaves_the_file_whole(base, monkeypatch):
     spill.settle(2)
 
 
-def test_a_nested_call_does_not_wait_for_the_one_it_interrupted(base, monkeypatch):
-    spill = Spill(base, 10_000, "q")
+def test_a_nested_call_leaves_its_record_with_the_call_it_interrupted(base, monkeypatch):
+    spill = Spill(base, 10_000_000, "q")
+    nested = [record(f"nested {number}") for number in range(3)]
     answers = []
     real = os.fsync
 
     def interrupted(descriptor):
-        answers.append(spill.append(record("nested"), sync=True, wait=0))
+        if not answers:
+            answers.extend(spill.append(item, sync=True, wait=0) for item in nested)
+            answers.append(spill.append(record("x" * 2_000_000), sync=True, wait=0))
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", interrupted)
     fill(spill, record("outer"))
-    assert set(answers) == {False}
+    assert answers == [True, True, True, False]
+    assert spill.records == 4
+    assert spill.peek(10, 100) == [record("outer"), *nested]
+    spill.settle(4)
+
+
+def test_nested_calls_leave_only_so_many(base, monkeypatch):
+    spill = Spill(base, 1_000_000, "q")
+    answers = []
+    real = os.fsync
+
+    def interrupted(descriptor):
+        answers.extend(spill.append(record("n"), sync=True, wait=0) for _ in range(1100))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    fill(spill, record("outer"))
+    assert answers[:1100].count(True) == 1024
     monkeypatch.undo()
-    assert spill.peek(10, 100) == [record("outer")]
-    spill.settle(1)
+    accepted = answers.count(True)
+    assert spill.close() == accepted + 1
+
+
+def test_a_nested_record_that_could_not_be_stored_after_all_is_told(base, monkeypatch):
+    lost = []
+    spill = Spill(base, 40, "q", lost.append)
+    real = os.fsync
+    late = record("x" * 30)
+
+    def interrupted(descriptor):
+        assert spill.append(late, sync=True, wait=0)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    fill(spill, record("y" * 30))
+    assert set(lost) == {late}
+    spill.close()
 
 
 def test_files_are_readable_by_their_owner_only(base, tmp_path):

@@ -152,7 +152,9 @@ def test_a_crash_leaves_the_whole_plain_or_the_whole_packed_file(tmp_path, momen
         assert plain.read_bytes() == data
     if packed.exists():
         assert content(packed) == data
-    sink = make(tmp_path, max_files=1)  # a later run finishes the work, and counts it as one archive
+    sink = make(
+        tmp_path, max_files=1
+    )  # a later run finishes the work, and counts it as one archive
     sink.write([record(0, 50)])
     sink.close(10)
     assert files(tmp_path) == ["a-1.log.gz", "a.log"]
@@ -226,7 +228,9 @@ def test_an_archive_that_a_late_writer_has_open_is_compressed_when_it_lets_go(tm
     roller.close(5)
 
 
-def test_a_failing_compression_keeps_the_plain_file_and_is_tried_again(tmp_path, monkeypatch, capsys):
+def test_a_failing_compression_keeps_the_plain_file_and_is_tried_again(
+    tmp_path, monkeypatch, capsys
+):
     clock = FakeClock()
     with pytest.MonkeyPatch.context() as patch:
 

@@ -269,7 +269,11 @@ def test_a_roll_over_that_fails_is_deferred_and_tried_again_with_back_off(tmp_pa
             clock.advance(0.5)
         assert files(tmp_path) == ["a.log"]
     deferred = [event.at for event in events if event.kind == "deferred"]
-    assert [later - earlier for earlier, later in zip(deferred, deferred[1:], strict=False)] == [1, 2, 4]
+    assert [later - earlier for earlier, later in zip(deferred, deferred[1:], strict=False)] == [
+        1,
+        2,
+        4,
+    ]
     assert sink.statistics().details["rollovers_deferred"] == 4
     clock.advance(60)
     sink.write([record(30, 20)])
@@ -303,7 +307,7 @@ def test_without_hard_links_nothing_is_replaced_either(tmp_path, monkeypatch):
     for number in range(5):
         sink.write([record(number, 40)])
     sink.close(1)
-    assert files(tmp_path) == ["a-1.log", "a-2.log", *(f"a-{n}.log" for n in (3, 4, 5)), "a.log"]
+    assert files(tmp_path) == [*(f"a-{index}.log" for index in range(2, 7)), "a.log"]
     assert (tmp_path / "a-2.log").read_text() == "mine"
     monkeypatch.setattr(os, "replace", failing(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):

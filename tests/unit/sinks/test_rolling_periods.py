@@ -52,13 +52,17 @@ def test_times_of_day_and_weekdays(text, now, start, end):
     assert (str(begin), str(at.end(begin))) == (start, end)
 
 
-@pytest.mark.parametrize("value", [0, -5, 1.5, True, "", "soon", "0 days", "36 hours", "1.5 h", None])
+@pytest.mark.parametrize(
+    "value", [0, -5, 1.5, True, "", "soon", "0 days", "36 hours", "1.5 h", None]
+)
 def test_wrong_intervals_are_refused(value):
     with pytest.raises(ConfigError, match=r"^S\.interval: "):
         parse_interval(value, "S.interval")
 
 
-@pytest.mark.parametrize("value", ["", "24:00", "12:60", "noon", "someday", "1 2", 5, "mo", "03:00 monday"])
+@pytest.mark.parametrize(
+    "value", ["", "24:00", "12:60", "noon", "someday", "1 2", 5, "mo", "03:00 monday"]
+)
 def test_wrong_times_are_refused(value):
     with pytest.raises(ConfigError, match=r"^S\.at: "):
         parse_at(value, "S.at")
@@ -70,9 +74,15 @@ SCHEDULES = st.one_of(
         st.integers(1, 40),
         st.sampled_from(["day", "week", "month", "year"]),
     ),
-    st.builds(Every, st.sampled_from([1, 2, 5, 7, 15, 30, 45, 600]), st.sampled_from(["second", "minute"])),
+    st.builds(
+        Every, st.sampled_from([1, 2, 5, 7, 15, 30, 45, 600]), st.sampled_from(["second", "minute"])
+    ),
     st.builds(Every, st.integers(1, 23), st.just("hour")),
-    st.builds(At, st.times().map(lambda moment: moment.replace(microsecond=0)), st.none() | st.integers(0, 6)),
+    st.builds(
+        At,
+        st.times().map(lambda moment: moment.replace(microsecond=0)),
+        st.none() | st.integers(0, 6),
+    ),
 )
 
 
@@ -87,7 +97,9 @@ def test_periods_cover_time_without_gap_or_overlap(schedule, moment):
     assert schedule.start(end - timedelta(seconds=1)) == start
 
 
-@pytest.mark.parametrize("zone", ["America/Sao_Paulo", "Europe/Berlin", "Asia/Tehran", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    "zone", ["America/Sao_Paulo", "Europe/Berlin", "Asia/Tehran", "Australia/Lord_Howe"]
+)
 @given(moment=st.integers(1_400_000_000, 1_600_000_000))
 def test_an_instant_is_the_first_at_which_the_clock_shows_the_time(zone, moment):
     clock = WallClock(ZoneInfo(zone))

@@ -284,7 +284,10 @@ def test_a_dry_run_tells_and_deletes_nothing(tmp_path, capsys):
     sink.close(5)
     assert all(path.exists() for path in paths)
     told = [event for event in events if event.kind == "would_delete"]
-    assert [(event.path, event.reason) for event in told] == [(str(paths[0]), "age"), (str(paths[1]), "age")]
+    assert [(event.path, event.reason) for event in told] == [
+        (str(paths[0]), "age"),
+        (str(paths[1]), "age"),
+    ]
     assert not any(key.startswith("archives") for key in sink.statistics().details)
     silent = make(tmp_path, max_age="7 days", dry_run=True)
     write(silent)
@@ -292,7 +295,9 @@ def test_a_dry_run_tells_and_deletes_nothing(tmp_path, capsys):
     assert capsys.readouterr().err.count("would be deleted") == 2
 
 
-def test_a_file_that_may_not_be_deleted_is_reported_and_stops_nothing(tmp_path, monkeypatch, capsys):
+def test_a_file_that_may_not_be_deleted_is_reported_and_stops_nothing(
+    tmp_path, monkeypatch, capsys
+):
     paths = [archive(tmp_path, days) for days in (9, 8)]
     unlink = os.unlink
 

@@ -79,7 +79,9 @@ def test_what_an_earlier_run_left_counts(tmp_path):
 
 def test_the_index_grows_and_starts_again_with_a_new_period(tmp_path):
     clock = FakeClock(time=1_700_000_000)  # 22:13:20 UTC
-    sink = make(tmp_path, pattern=tmp_path / "a-%d{yyyy-MM-dd-HH}-%03i.log", max_bytes=20, clock=clock)
+    sink = make(
+        tmp_path, pattern=tmp_path / "a-%d{yyyy-MM-dd-HH}-%03i.log", max_bytes=20, clock=clock
+    )
     for number in range(3):
         sink.write([record(number, 20)])
     clock.advance(3600)

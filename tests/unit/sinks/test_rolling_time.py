@@ -80,7 +80,9 @@ def test_a_restart_remembers_the_period_of_the_file(tmp_path):
     assert files(tmp_path) == ["a-2024-03-05-07.log", "a.log"]
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"{", b"\0" * 1024, b'{"version":9}', b"[]", b"null"])
+@pytest.mark.parametrize(
+    "damage", [None, b"", b"{", b"\0" * 1024, b'{"version":9}', b"[]", b"null"]
+)
 def test_without_facts_the_modification_time_tells_the_period(tmp_path, damage):
     clock = clock_at("2024-03-05 12:30:00")
     (tmp_path / "a.log").write_bytes(b'{"n":0}\n')
@@ -180,7 +182,9 @@ def test_clock_changes_lose_repeat_and_overwrite_nothing(tmp_path, zone, start, 
     latest = ""
     for number in range(hours * 6):
         shown = datetime.fromtimestamp(clock.time(), ZoneInfo(zone))
-        form = {"yyyy-MM-dd": "%Y-%m-%d", "yyyy-MM-dd-HH": "%Y-%m-%d-%H"}.get(unit, "%Y-%m-%d-%H-%M")
+        form = {"yyyy-MM-dd": "%Y-%m-%d", "yyyy-MM-dd-HH": "%Y-%m-%d-%H"}.get(
+            unit, "%Y-%m-%d-%H-%M"
+        )
         latest = max(latest, shown.strftime(form))  # a repeated hour stays where it began
         expected.setdefault(f"a-{latest}.log", []).append(number)
         sink.write([record(number)])
@@ -209,7 +213,11 @@ def test_interval_and_default_names(tmp_path):
         sink.write([record(number)])
         clock.advance(600)
     sink.close(1)
-    assert files(tmp_path) == ["a-2024-03-05-07-15-00-1.log", "a-2024-03-05-07-30-00-1.log", "a.log"]
+    assert files(tmp_path) == [
+        "a-2024-03-05-07-15-00-1.log",
+        "a-2024-03-05-07-30-00-1.log",
+        "a.log",
+    ]
 
 
 def test_default_names_tell_when_a_file_was_begun_and_are_no_trigger(tmp_path):
