@@ -36,7 +36,8 @@ class Janitor:
     def _forget(self) -> None:
         self._changed = threading.Condition()  # guards everything below
         self._jobs: deque[tuple[Hashable, Callable[[], None]]] = deque()
-        self._running: Hashable | None = None
+        # Where no thread can be started jobs run in their callers', several at once or nested.
+        self._running: list[tuple[Hashable, threading.Thread]] = []
         self._polls: dict[Hashable, tuple[float, Poll]] = {}
         self._thread: threading.Thread | None = None
 
@@ -74,17 +75,18 @@ class Janitor:
         """Wait until no job of *owner* is left; False if that took longer than *timeout* seconds."""
 
         def done() -> bool:
-            return self._running != owner and all(job[0] != owner for job in self._jobs)
+            return all(item[0] != owner for item in (*self._running, *self._jobs))
 
-        if threading.current_thread() is self._thread:
-            return done()
+        current = threading.current_thread()
         with self._changed:
-            if not self._jobs and self._running is None:
-                return True
+            inside = current is self._thread or any(item[1] is current for item in self._running)
+            if inside or done():  # a job that waits for itself would wait for ever
+                return done()
             if self._wake():
                 return self._changed.wait_for(done, timeout)
         self._run_jobs()
-        return True
+        with self._changed:
+            return self._changed.wait_for(done, timeout)
 
     def _wake(self) -> bool:
         """Make sure that a thread runs; the caller holds the lock.  False: none can be started."""
@@ -105,14 +107,16 @@ class Janitor:
                 if not self._jobs:
                     return
                 owner, job = self._jobs.popleft()
-                self._running = owner
+                running = (owner, threading.current_thread())
+                self._running.append(running)
             try:
                 job()
             except Exception as error:
                 diagnostics.report(f"janitor {owner!r}", "background file work failed", error)
             finally:
                 with self._changed:
-                    self._running = None
+                    if running in self._running:  # forgotten by the child of a fork
+                        self._running.remove(running)
                     self._changed.notify_all()
 
     def _run_polls(self) -> float:
@@ -126,7 +130,7 @@ class Janitor:
                 wait = entry[1](now)
                 if wait is not None:
                     pause = min(max(0.001, wait), 60.0)
-            except Exception as error:
+            except BaseException as error:  # SystemExit would end the thread
                 diagnostics.report(f"poll {owner!r}", "timed work failed", error)
             with self._changed:
                 if (
@@ -139,7 +143,10 @@ class Janitor:
 
     def _loop(self) -> None:
         while True:
-            self._run_jobs()
+            try:
+                self._run_jobs()
+            except BaseException as error:  # SystemExit of one job must not take the others along
+                diagnostics.report("janitor", "background file work wanted to exit", error)
             wait = self._run_polls()
             with self._changed:
                 if self._thread is not threading.current_thread():

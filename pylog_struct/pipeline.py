@@ -45,6 +45,7 @@ RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
 
 _SPECIAL: Final = frozenset({"exc_info", "stack_info"})
 _DEPTH_MAX: Final = 4  # events logged by processors, __repr__ … while an event is being processed
+_ROOM: Final = 100  # frames that rendering, delivering and reporting a failure stay below
 _CONTEXT_VARIABLES: Final = structlog.contextvars._CONTEXT_VARS  # empty until somebody binds one
 
 
@@ -117,6 +118,9 @@ class Pipeline:
             context: The bound values; not changed.
             fields: The call's own values; this dict is used up.
             moment: Unix time in nanoseconds if it is not now.
+
+        Raises:
+            RecursionError: the stack is used up; nothing has happened yet.
         """
         record = self.render(level, level_name, logger, event, args, context, fields, moment)
         if record is not None:
@@ -164,6 +168,8 @@ class Pipeline:
                     return None
             else:
                 line = self._render(event_dict)
+        except RecursionError:
+            raise  # a stub needs stack too; the caller puts the event off
         except Exception as error:
             if self.strict:
                 raise
@@ -178,7 +184,7 @@ class Pipeline:
         depth = self._depth
         if depth.value >= _DEPTH_MAX:
             msg = f"logging while logging, {_DEPTH_MAX} deep"
-            raise RecursionError(msg)
+            raise PylogError(msg)
         depth.value += 1
         try:
             processed: Any = event_dict
@@ -247,6 +253,10 @@ class Pipeline:
             self._put(record)
         except SinkClosedError:
             self._deliver_late(record)
+        except RecursionError:
+            if self.strict:
+                raise
+            ACTIVE.overdue.append(record)
         except Exception as error:
             if self.strict:
                 raise
@@ -301,17 +311,30 @@ class Active:
 
     def __init__(self) -> None:
         self.pipeline: Pipeline | None = None
-        # (level, level name, logger, event, time in ns): a call made with the stack all but used up
-        self.overdue: deque[tuple[int, str, NamedLogger, str, int]] = deque(maxlen=1000)
+        # What came with the stack all but used up: a record, or if there was no room even to render
+        # (level, level name, logger, event, time in ns).
+        self.overdue: deque[Record | tuple[int, str, NamedLogger, str, int]] = deque(maxlen=1000)
 
     def catch_up(self) -> None:
-        """Deliver what was put off; called from a stack with room."""
+        """Deliver what was put off, if this stack has room for it."""
         pipeline = self.pipeline
-        while pipeline is not None and self.overdue:
-            level, level_name, logger, event, moment = self.overdue.popleft()
+        while pipeline is not None and self.overdue and _has_room(_ROOM):
+            overdue = self.overdue.popleft()
+            if isinstance(overdue, Record):
+                pipeline.deliver(overdue)
+                continue
+            level, level_name, logger, event, moment = overdue
             fields = {"render_error": "logged with no stack left; its fields are lost"}
             pipeline.counts.error("pipeline")
             pipeline.emit(level, level_name, logger, event, (), {}, fields, moment)
+
+
+def _has_room(frames: int) -> bool:
+    """Whether the stack can grow by so many frames."""
+    try:
+        return frames == 0 or _has_room(frames - 1)
+    except RecursionError:
+        return False
 
 
 ACTIVE: Final = Active()

@@ -116,6 +116,8 @@ def main() -> int:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 110
 
     shop, url = start_shop(output)
     shipper = Shipper(output / "primary", output / "shipped")

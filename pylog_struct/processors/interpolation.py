@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
+from pylog_struct.processors import _bounded_call
 from pylog_struct.processors._text import clean, cut, type_name
 from pylog_struct.processors.limits import DEFAULT_LIMITS, Limits
 from pylog_struct.processors.safe_repr import safe_repr, safe_str
@@ -18,6 +20,7 @@ __all__ = ["interpolate", "positional_arguments"]
 
 _PLAIN: Final = frozenset(id(cls) for cls in (str, int, float, bool, type(None)))
 _WIDTH_MAX: Final = 10_000
+_DIGITS_MAX: Final = 4_300  # as Python's own limit for int → str
 # A width or precision with that many digits makes one small argument fill the memory.  Each
 # pattern is linear in the text: none of them can run on over a second "%".
 _WIDE: Final = re.compile(r"%[#0\- +.\d]*\d{5}")
@@ -42,13 +45,50 @@ class _Shown:
 
     # %d, %x and %f ask the number that they are given.
     def __int__(self) -> int:
-        return int(self._value)
+        return int(self._number(_as_int))
 
     def __index__(self) -> int:
-        return int(self._value.__index__())
+        return int(self._number(_as_index))
 
     def __float__(self) -> float:
-        return float(self._value)
+        return float(self._number(_as_float))
+
+    def _number(self, convert: Any) -> Any:
+        seconds = self._limits.repr_seconds
+        return _bounded_call.call(convert, (self._value,), seconds, "conversion to a number")
+
+
+def _as_int(value: Any) -> int:
+    # Ten million digits fit into eleven characters, and int() of that takes minutes.
+    if issubclass(type(value), Decimal) and Decimal.adjusted(value) > _DIGITS_MAX:
+        raise ValueError(f"more than {_DIGITS_MAX} digits")
+    return int(_numeric(value, "__int__")(value))
+
+
+def _as_index(value: Any) -> int:
+    return int(_numeric(value, "__index__")(value))
+
+
+def _as_float(value: Any) -> float:
+    return float(_numeric(value, "__float__")(value))
+
+
+def _numeric(value: Any, method: str) -> Any:
+    # Not int(value): that would also take text and bytes, which %d refuses.
+    found = getattr(type(value), method, None)
+    if found is None:
+        # Not a TypeError: % replaces those by one of its own that names the stand-in.
+        raise ValueError(f"a number is required, not {type_name(type(value))}")
+    return found
+
+
+class _Named(_Shown):
+    """A mapping whose values are looked up one by one: it may have no end."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        return _shown(self._value[key], self._limits)
 
 
 def interpolate(
@@ -126,7 +166,7 @@ def _formatted(text: str, args: tuple[Any, ...], limits: Limits) -> str:
     ):
         raise ValueError(f"* with a number of {_WIDTH_MAX} or more among the arguments")
     if by_name:
-        return text % {key: _shown(value, limits) for key, value in dict(args[0]).items()}
+        return text % _Named(args[0], limits)
     return text % tuple([_shown(arg, limits) for arg in args])
 
 

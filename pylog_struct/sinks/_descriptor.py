@@ -17,14 +17,13 @@ import os
 import select
 import stat
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-try:
+if sys.platform != "win32":  # Windows has no way to ask
     import fcntl
     import termios
-except ImportError:  # Windows: no way to ask
-    fcntl = termios = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,18 +54,19 @@ class Transmission:
         self._whole = data
         self.sent = 0
 
-    def run(self, fd: int, timeout: float) -> OSError | None:
+    def run(self, fd: int, mode: int, timeout: float) -> OSError | None:
         """Write to *fd* until all is written, an error, or *timeout* seconds are over.
+
+        Args:
+            fd: The descriptor.
+            mode: Its ``st_mode``, which the caller has asked for anyway.
+            timeout: Seconds.
 
         Returns:
             None if all is written; ``TimeoutError`` if there was no room in time; else the error.
 
         Blocks: up to *timeout* for pipes, sockets and terminals; as the system does for files.
         """
-        try:
-            mode = os.fstat(fd).st_mode
-        except OSError as error:
-            return error
         if not hasattr(select, "poll") or not (
             stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
         ):
@@ -152,22 +152,21 @@ def _reopen_terminal(fd: int) -> int | None:
         return None
 
 
-def flush_first(stream: Any, fd: int) -> None:
+def flush_first(stream: Any, fd: int, mode: int) -> None:
     """Flush what ``print`` left in Python's buffers, if that cannot block, so that the order is kept.
 
     There is no way to see how much is in there; so into a pipe or socket it is done only if the
     most that may be in there has room.
     """
     try:
-        if _has_room(fd):
+        if _has_room(fd, mode):
             stream.flush()
     except Exception:  # a print in progress, or a broken stream: our own write will tell
         return
 
 
-def _has_room(fd: int) -> bool:
-    mode = os.fstat(fd).st_mode
-    if fcntl is None:
+def _has_room(fd: int, mode: int) -> bool:
+    if sys.platform == "win32":
         return True
     if stat.S_ISFIFO(mode):
         size_of = getattr(fcntl, "F_GETPIPE_SZ", None)

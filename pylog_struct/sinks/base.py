@@ -245,8 +245,8 @@ class ForeignSink(BaseSink):
 
     def poll(self, now: float, /) -> float | None:
         """Forward to the wrapped sink if it has timed work."""
-        poll = getattr(self.wrapped, "poll", None)
-        if not callable(poll):
+        poll: Any = getattr(self.wrapped, "poll", None)
+        if poll is None:
             return None
         try:
             wait: float | None = poll(now)
@@ -336,14 +336,17 @@ def close_all(sinks: Sequence[BaseSink], timeout: float | None) -> None:
 
 
 def _taken(batch: Sequence[Record], unwritten: Sequence[Record]) -> list[Record]:
-    """The records of *batch* that are not in *unwritten*, counting a record as often as it occurs."""
-    left: dict[int, int] = {}
+    """The records of *batch* that are not in *unwritten*, counting equal ones.
+
+    By value: a foreign sink may rebuild the records that it refuses.
+    """
+    left: dict[Record, int] = {}
     for record in unwritten:
-        left[id(record)] = left.get(id(record), 0) + 1
+        left[record] = left.get(record, 0) + 1
     taken: list[Record] = []
     for record in batch:
-        if left.get(id(record), 0):
-            left[id(record)] -= 1
+        if left.get(record, 0):
+            left[record] -= 1
         else:
             taken.append(record)
     return taken

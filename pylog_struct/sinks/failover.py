@@ -347,7 +347,6 @@ class FailoverSink(BaseSink):
 
     def _switch(self, target: int, event: SwitchEvent) -> None:
         self._active = target
-        self._alternatives[target].successes = 0
         self.ledger.count("failover.switches")
         self._publish()
         self._events.append(event)
@@ -374,16 +373,22 @@ class FailoverSink(BaseSink):
         self._announcing = True
         events, self._events = self._events, []
         try:
-            if self._on_switch is not None:
-                for event in events:
-                    try:
-                        self._on_switch(event)
-                    except Exception as error:
-                        diagnostics.report(
-                            f"on_switch {self.name}", f"on_switch of {self.name} raised", error
-                        )
+            for event in events:
+                self._tell(event)
         finally:
             self._announcing = False
+
+    def _tell(self, event: SwitchEvent) -> None:
+        diagnostics.report(
+            f"failover {self.name}",
+            f"{self.name} switched from {event.source} to {event.target}: {event.reason}",
+        )
+        if self._on_switch is None:
+            return
+        try:
+            self._on_switch(event)
+        except Exception as error:
+            diagnostics.report(f"on_switch {self.name}", f"on_switch of {self.name} raised", error)
 
 
 def _adopt_all(sinks: Sequence[Sink]) -> list[BaseSink]:

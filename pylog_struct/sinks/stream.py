@@ -115,8 +115,9 @@ class StreamSink(BaseSink):
             if fd is None:
                 self._write_object(stream, batch)
             else:
-                flush_first(stream, fd)
-                self._write_descriptor(fd, batch)
+                status = self._status(fd, batch)
+                flush_first(stream, fd, status.st_mode)
+                self._write_descriptor(fd, status, batch)
         except SinkError as error:
             self.ledger.failed(error, seconds=time.perf_counter() - started)
             raise
@@ -138,7 +139,7 @@ class StreamSink(BaseSink):
             return
         fd = _descriptor_of(stream)
         if fd is not None:
-            flush_first(stream, fd)
+            flush_first(stream, fd, self._status(fd, ()).st_mode)
             return
         try:
             _flush_object(stream)
@@ -170,16 +171,22 @@ class StreamSink(BaseSink):
 
     # -- with a descriptor ------------------------------------------------------------------------
 
-    def _write_descriptor(self, fd: int, batch: Sequence[Record]) -> None:
+    def _status(self, fd: int, unwritten: Sequence[Record]) -> os.stat_result:
+        try:
+            return os.fstat(fd)
+        except OSError as error:
+            raise self._translated(error, unwritten) from error
+
+    def _write_descriptor(self, fd: int, status: os.stat_result, batch: Sequence[Record]) -> None:
         started = time.perf_counter()
-        target = _identity(fd)
+        target = (status.st_dev, status.st_ino)
         rest = b"" if self._torn is None else self._torn.rest(target)
         data = rest + b"\n".join([record[1] for record in batch]) + b"\n"
         transmission = Transmission(data)
         error: OSError | None = None
         interrupted = True
         try:
-            error = transmission.run(fd, 0.0 if self._stalled else self._timeout)
+            error = transmission.run(fd, status.st_mode, 0.0 if self._stalled else self._timeout)
             interrupted = False
         finally:
             # Also after a KeyboardInterrupt: what was begun must be known when the next write comes.
@@ -248,14 +255,15 @@ class StreamSink(BaseSink):
             if fd is None:
                 self._complete_object(stream, self._torn.record)
                 return None
-            target = _identity(fd)
+            status = self._status(fd, ())
         except SinkError as failure:
             return failure
+        target = (status.st_dev, status.st_ino)
         rest = self._torn.rest(target)
         transmission = Transmission(rest)
         error: OSError | None = None
         try:
-            error = transmission.run(fd, timeout)
+            error = transmission.run(fd, status.st_mode, timeout)
         finally:
             self._account((), len(rest), transmission.sent, target, error)
         if error is None:
@@ -319,14 +327,6 @@ def _descriptor_of(stream: Any) -> int | None:
     if not isinstance(inner, io.FileIO) or (sys.platform == "win32" and inner.isatty()):
         return None  # a Windows console wants text
     return inner.fileno()
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return (-1, -1)
-    return (status.st_dev, status.st_ino)
 
 
 def _write_lines(stream: Any, lines: Sequence[bytes]) -> None:

@@ -17,13 +17,14 @@ import orjson
 from pylog_struct.errors import SinkError
 from pylog_struct.levels import INFO
 from pylog_struct.record import Record
+from pylog_struct.testing.faults import CloggedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pylog_struct.protocols import Sink
 
-__all__ = ["Bench", "Broken", "Subject", "is_subsequence"]
+__all__ = ["Bench", "Broken", "Subject", "is_subsequence", "open_files", "run"]
 
 _PAUSE: Final = 0.005  # seconds between two looks at a destination
 
@@ -45,6 +46,7 @@ class Subject:
     level: int = INFO
     ordered: bool = True
     thread_safe: bool = False
+    isolates: bool = False
     fork: bool = True
     resources: bool = True
     max_line: int = 256 * 1024
@@ -65,17 +67,29 @@ class Bench:
         self.step_since = 0.0
         self._number = 0
         self._made: list[Any] = []
+        self._releases: list[Callable[[], None]] = []
 
     # -- making -----------------------------------------------------------------------------------
 
     def make(self) -> Any:
         """A fresh sink, closed at the end of the rule."""
-        return self.keep(self.subject.make())
+        return self.keep(self.call("making a sink", self.subject.make))
 
     def keep(self, sink: Any) -> Any:
         """Close *sink* at the end of the rule."""
         self._made.append(sink)
         return sink
+
+    def clogged(self) -> CloggedSink:
+        """A sink that blocks, but not beyond the end of the rule."""
+        sink = CloggedSink()
+        self._releases.append(sink.release)
+        return sink
+
+    def release(self) -> None:
+        """Let go of what blocks here on purpose."""
+        for release in self._releases:
+            release()
 
     def records(self, number: int, *, extra: str = "") -> list[Record]:
         """So many new records, all different."""
@@ -90,6 +104,7 @@ class Bench:
 
     def clean_up(self) -> None:
         """Close what was made; what that raises was for a rule to find."""
+        self.release()
         for sink in self._made:
             self.step, self.step_since = "close() in the end", time.monotonic()
             with suppress(Exception):
@@ -168,6 +183,18 @@ class Bench:
         """What the sink's ``statistics()`` returns; None if it has none."""
         statistics = getattr(sink, "statistics", None)
         return statistics() if callable(statistics) else None
+
+    def dropped(self, sink: Any) -> int:
+        """Records that the ledgers of the whole tree count as dropped."""
+        total, seen, stack = 0, set[int](), [sink]
+        while stack:
+            part = stack.pop()
+            if id(part) not in seen:
+                seen.add(id(part))
+                now = self.statistics(part)
+                total += 0 if now is None else now.dropped
+                stack.extend(getattr(part, "children", ()))
+        return total
 
     def balance(self, sink: Any, moment: str) -> None:
         """The ledger identity, for sinks that keep a ledger."""
@@ -260,6 +287,7 @@ def run(rule: Callable[[Bench], None], bench: Bench) -> str | None:
             return findings[0] if findings else None
         step, since = bench.step, bench.step_since
         if step and time.monotonic() - since > 2 * bench.subject.patience:
+            bench.release()
             return findings[0] if findings else f"{step} did not return within its time"
 
 

@@ -1,7 +1,8 @@
 """Notices I/O inside the constructor of a sink, by means of Python's audit events.
 
-An audit hook sees files, sockets, processes and threads at the moment they are made, also those
-that are gone when the constructor returns.  Such a hook cannot be removed, only be made to do
+An audit hook sees files, sockets and processes at the moment they are made, also those that are
+gone when the constructor returns; threads have no such event before Python 3.12 and are noticed by
+a profile function, which sees ``Thread.start``.  An audit hook cannot be removed, only be made to do
 nothing: it is installed by the first check, and looks at one thread while that checks.
 """
 
@@ -23,9 +24,9 @@ _EVENTS: Final = frozenset(
         "open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.truncate",
         "socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo",
         "subprocess.Popen", "os.fork", "sqlite3.connect",
-        "_thread.start_new_thread", "_thread.start_joinable_thread",
     }
 )  # fmt: skip
+_START: Final = threading.Thread.start.__code__
 _watched: dict[int, list[str]] = {}  # by thread
 _installed = threading.Lock()
 
@@ -41,9 +42,17 @@ def io_in_constructors() -> Iterator[list[str]]:
         sys.addaudithook(_hook)
     found: list[str] = []
     _watched[threading.get_ident()] = found
+    profiler = sys.getprofile()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is _START and _in_constructor(frame):
+            found.append("threading.Thread.start")
+
+    sys.setprofile(profile)
     try:
         yield found
     finally:
+        sys.setprofile(profiler)
         del _watched[threading.get_ident()]
 
 

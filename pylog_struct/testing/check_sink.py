@@ -13,7 +13,7 @@ from pylog_struct.testing._checks_contract import (
     THREAD_RULES,
 )
 from pylog_struct.testing._checks_fork import FORK_RULES
-from pylog_struct.testing._checks_wrapper import WRAPPER_RULES, Inner, fault_rules
+from pylog_struct.testing._checks_wrapper import ISOLATION_RULES, WRAPPER_RULES, Inner, fault_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +34,7 @@ def check_sink(
     level: int = INFO,
     ordered: bool = True,
     thread_safe: bool = False,
+    isolates: bool = False,
     fork: bool = True,
     resources: bool = True,
     max_line: int = 256 * 1024,
@@ -61,6 +62,8 @@ def check_sink(
         level: The level of the records that are written.
         ordered: Whether records arrive in the order in which they were written.
         thread_safe: Whether the class promises that several threads may write at once.
+        isolates: Whether a wrapper promises that an inner sink that blocks does not block its
+            caller (a queue does).
         fork: Whether to test a child of ``os.fork``, where there is one.
         resources: Whether to look for threads and file descriptors that are left after ``close``.
             Turn it off if *make_sink* starts a server in this process.
@@ -92,6 +95,7 @@ def check_sink(
         level=level,
         ordered=ordered,
         thread_safe=thread_safe,
+        isolates=isolates,
         fork=fork,
         resources=resources,
         max_line=max_line,
@@ -122,6 +126,8 @@ def _rules(subject: Subject) -> dict[str, Callable[[Bench], None]]:
         rules += THREAD_RULES
     if subject.make_wrapper is not None:
         rules += WRAPPER_RULES
+        if subject.isolates:
+            rules += ISOLATION_RULES
     if subject.fork:
         rules += FORK_RULES
     named = {rule.__name__: rule for rule in rules}

@@ -131,7 +131,7 @@ def test_a_process_killed_in_the_middle_of_a_roll_over_costs_nothing(tmp_path, f
     assert accepted["w0"] < 3_500
     tidy(tmp_path)
     require_once(tmp_path, accepted, 7, {"w0"})
-    assert os.stat(tmp_path / "app.jsonl").st_nlink == 1
+    assert (tmp_path / "app.jsonl").stat().st_nlink == 1
 
 
 def test_processes_killed_at_random_moments_cost_no_line_of_the_others(tmp_path):

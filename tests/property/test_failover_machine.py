@@ -194,15 +194,17 @@ class FailoverMachine(RuleBasedStateMachine):
         self.pending = []
         try:
             self.sink.write(batch)
-        except SinkRejectedError as error:
-            assert [int(record.line) for record in error.unwritten] == refused
-            self.refused += refused
         except SinkError as error:
-            assert error.retryable
-            assert [int(record.line) for record in error.unwritten] == unwritten
-            self.pending = list(error.unwritten)
+            raised = error
         else:
-            assert (refused, unwritten) == ([], [])
+            raised = SinkError()
+        left = [int(record.line) for record in raised.unwritten]
+        if raised.retryable:
+            assert (left, []) == (unwritten, refused)
+            self.pending = list(raised.unwritten)
+        else:
+            assert left == refused
+            self.refused += left
 
     @invariant()
     def every_record_is_in_exactly_one_place(self):

@@ -42,16 +42,37 @@ class Shade(enum.Enum):
 
 
 any_text = st.text()  # lone surrogates too
+# By name: hypothesis itself hashes, compares and prints what it draws, and would fall first.
+BY_NAME = {payload.name: payload for payload in PAYLOADS if not payload.expensive}
+
+
+class Planted(str):
+    """The name of a payload, to be put into its place when the test runs."""
+
+    __slots__ = ()
+
+
+def built(value):
+    if type(value) is Planted:
+        return BY_NAME[value].make()
+    if type(value) is dict:
+        return {key: built(item) for key, item in value.items()}
+    if type(value) in {list, tuple}:
+        return type(value)(built(item) for item in value)
+    return value
+
+
 keys = st.one_of(
     any_text, st.integers(), st.none(), st.booleans(), st.floats(), st.uuids(), st.binary(),
     st.tuples(st.integers()), st.sampled_from(Shade), st.datetimes(),
 )  # fmt: skip
+moments = st.timezones() | st.none()
 odd_scalars = st.one_of(
-    json_scalars, any_text, st.integers(), st.floats(), st.decimals(), st.fractions(), st.complex_numbers(),
-    st.binary(), st.binary().map(bytearray), st.binary().map(memoryview), st.uuids(), st.dates(), st.times(timezones=st.timezones() | st.none()),
-    st.datetimes(timezones=st.timezones() | st.none()), st.timedeltas(), st.sampled_from(Shade),
-    st.sampled_from([payload for payload in PAYLOADS if not payload.expensive and "million" not in payload.name and "50 MB" not in payload.name and "100,000" not in payload.name and payload.name != "2**10_000_000"]).map(lambda payload: payload.make()),
-    st.from_type(type).flatmap(lambda cls: st.just(cls)),
+    json_scalars, any_text, st.integers(), st.floats(), st.decimals(), st.fractions(),
+    st.complex_numbers(), st.binary(), st.binary().map(bytearray), st.binary().map(memoryview),
+    st.uuids(), st.dates(), st.times(timezones=moments), st.datetimes(timezones=moments),
+    st.timedeltas(), st.sampled_from(Shade), st.sampled_from([int, dict, Shade, len, json.dumps]),
+    st.sampled_from(sorted(BY_NAME)).map(Planted),
 )  # fmt: skip
 anything = st.recursive(
     odd_scalars,
@@ -93,7 +114,7 @@ def test_sanitising_json_native_data_changes_nothing(value):
 @RELAXED
 @given(anything)
 def test_anything_becomes_one_strict_line(value):
-    line = render_json({"event": "x", "value": value, "last": 1})
+    line = render_json({"event": "x", "value": built(value), "last": 1})
 
     assert b"\n" not in line
     document = strict_loads(line)
@@ -114,7 +135,7 @@ def test_no_key_is_ever_lost(event):
 @RELAXED
 @given(st.dictionaries(any_text, anything))
 def test_anything_in_the_console_is_one_line_without_controls(event):
-    event = {key: value for key, value in event.items() if key not in {"exception", "stack"}}
+    event = {k: built(value) for k, value in event.items() if k not in {"exception", "stack"}}
     text = ConsoleRenderer()(None, "info", event).decode("utf-8")
 
     assert not [c for c in text if ord(c) < 32 or 0x7F <= ord(c) < 0xA0]
@@ -123,7 +144,7 @@ def test_anything_in_the_console_is_one_line_without_controls(event):
 @RELAXED
 @given(any_text, st.lists(odd_scalars, max_size=3).map(tuple))
 def test_no_message_and_no_argument_makes_a_call_fail(event, args):
-    text, error = interpolate(event, args)
+    text, error = interpolate(event, built(args))
 
     assert type(text) is str
     assert error is None or text == event
@@ -132,9 +153,9 @@ def test_no_message_and_no_argument_makes_a_call_fail(event, args):
 @RELAXED
 @given(anything, any_text)
 def test_any_exception_is_described(value, note):
-    error = ValueError(value)
+    error = ValueError(built(value))
     error.add_note(note)
-    error.__cause__ = KeyError(value)
+    error.__cause__ = KeyError(built(value))
     document = strict_loads(
         render_json({"event": "x", "exception": describe_exception(error)}, strict=True)
     )

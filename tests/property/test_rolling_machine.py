@@ -116,8 +116,13 @@ class RollingFile(RuleBasedStateMachine):
 
     @rule()
     def the_facts_are_lost(self):
+        """The period then comes from the file's time, and only names on the disk are known."""
         for lock in self.directory.glob(".*.lock"):
             lock.unlink()
+        for path in self.active():
+            os.utime(path, (self.clock.time(), self.clock.time()))
+        here = {str(path).removesuffix(".gz") for _, path in self.archives()}
+        self.seen = {name: data for name, data in self.seen.items() if name in here}
 
     @precondition(lambda self: not self.direct)
     @rule(which=st.integers(0, 1), step=st.sampled_from(["before", "between", "after"]))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import pylog_struct
 from pylog_struct.sinks import MemorySink
+
+# "Using selector: EpollSelector", once a loop: not what a test at level DEBUG is about.
+logging.getLogger("asyncio").setLevel(logging.INFO)
 
 
 def memory_pipeline(**settings):
@@ -18,3 +23,11 @@ def memory_pipeline(**settings):
 def without(event, *keys):
     """The event without these keys, by default without what differs between two calls."""
     return {key: value for key, value in event.items() if key not in (keys or ("timestamp",))}
+
+
+def only_the_bridge():
+    """Take pytest's own handlers off the root logger until the end of the test: they raise on odd values."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if "LogCapture" in type(handler).__name__:
+            root.removeHandler(handler)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
@@ -20,56 +19,28 @@ from pylog_struct.ledger import DropReason
 from pylog_struct.record import Record
 from pylog_struct.sinks._queue.buffer import NEVER
 from pylog_struct.sinks._queue.delivery import Backoff
+from pylog_struct.sinks._queue.flush_request import FlushRequest
+from pylog_struct.sinks._queue.parking import Parking
 from pylog_struct.sinks.base import Deadline, close_all, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pylog_struct.clock import Clock
-    from pylog_struct.sinks._queue.buffer import RecordBuffer, Ticket
+    from pylog_struct.sinks._queue.buffer import RecordBuffer
     from pylog_struct.sinks._queue.delivery import Attempt, Delivery
     from pylog_struct.sinks._queue.options import QueueOptions
     from pylog_struct.sinks._queue.overflow import Turnstile
     from pylog_struct.sinks._queue.spill import Spill
     from pylog_struct.sinks.base import BaseSink
 
-__all__ = ["CLOSE_GRACE", "FlushRequest", "QueueWorker"]
+__all__ = ["CLOSE_GRACE", "QueueWorker"]
 
 CLOSE_GRACE: Final = 0.25
 """Least seconds that the inner sink gets to close in, when draining used up the time."""
 
 _NAP: Final = 5.0  # longest park: an interrupt in the middle of put() may swallow a wake-up
 _GAP_INTERVAL: Final = 1.0  # least seconds between two log.gap notices, except at flush and close
-
-
-class FlushRequest:
-    """Somebody waits until everything that is here now has been written and flushed.
-
-    Args:
-        ticket: Their place in the queue.
-        spilled: The number of records ever spilled, at that moment.
-        deadline: How long they wait.
-    """
-
-    __slots__ = ("_gate", "deadline", "error", "spilled", "ticket")
-
-    def __init__(self, ticket: Ticket, spilled: int, deadline: Deadline) -> None:
-        self.ticket = ticket
-        self.spilled = spilled
-        self.deadline = deadline
-        self.error: Exception | None = None
-        self._gate = threading.Lock()
-        self._gate.acquire()
-
-    def finish(self, error: Exception | None = None) -> None:
-        """Let the waiting thread go on; called once, by the worker."""
-        self.error = error
-        if self._gate.locked():
-            self._gate.release()
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether it is finished within *seconds*."""
-        return self._gate.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 class QueueWorker:
@@ -102,11 +73,9 @@ class QueueWorker:
         self._backoff = Backoff(options.retry_min, options.retry_max)
         self._thread: threading.Thread | None = None
         self._ident = 0
-        # Guarded by the buffer's lock: the four flags of parking, the bell, the requests.
+        self._parking = Parking(buffer)
+        # Guarded by the buffer's lock, these two.
         self._starting = False
-        self._parked = False
-        self._kicked = False
-        self._bell = _closed_gate()
         self._requests: list[FlushRequest] = []
         # Set by stop(), read by the thread.
         self._stop: Deadline | None = None
@@ -147,10 +116,8 @@ class QueueWorker:
     def ring(self) -> None:
         """Wake the worker, or start one if there is none (any more)."""
         with self._buffer.lock:
-            if self._parked:
-                self._unpark()
+            if self._parking.ring():
                 return
-            self._kicked = True
             if self._starting or (self._thread is not None and self._thread.is_alive()):
                 return
             self._starting = True  # a nested call must not start another
@@ -193,7 +160,6 @@ class QueueWorker:
 
     def _run(self) -> None:
         self._ident = threading.get_ident()
-        buffer = self._buffer
         try:
             while not self.stopped.is_set():
                 try:
@@ -204,24 +170,20 @@ class QueueWorker:
             diagnostics.report(f"queue.worker {self._name}", f"{self._name}: worker died", error)
         finally:
             # Also when a second stray exception struck above: the next put() sees to a new thread.
-            self._parked = False
-            buffer.wake_size = 1
+            self._parking.vacate()
 
     def _restart(self, error: BaseException) -> None:
         buffer = self._buffer
         buffer.ledger.count("worker.restarts")
         with buffer.lock:
             buffer.recover()
-            self._parked = False
-            self._bell = _closed_gate()
         self._retry_at = time.monotonic() + self._backoff.next()
         diagnostics.report(
             f"queue.worker {self._name}", f"{self._name}: the worker was hit and goes on", error
         )
 
     def _loop(self) -> None:
-        with self._buffer.lock:
-            self._buffer.wake_size = self._buffer.wake_bytes = NEVER
+        self._parking.awake()
         if not self._adopted:
             self._adopt()
         while True:
@@ -428,29 +390,7 @@ class QueueWorker:
             until = min(until, max(self._gap_at, self._retry_at))
         if self._stop is not None and (left := self._stop.remaining()) is not None:
             until = min(until, now + left)
-        with buffer.lock:
-            if self._kicked:
-                self._kicked = False
-                return
-            if buffer.size >= wake_size or buffer.bytes >= wake_bytes:
-                return
-            buffer.wake_size, buffer.wake_bytes = wake_size, wake_bytes
-            self._parked = True
-            bell = self._bell
-        rung = bell.acquire(timeout=max(until - now, 0.0))
-        with buffer.lock:
-            buffer.wake_size = buffer.wake_bytes = NEVER
-            self._kicked = False
-            if self._parked:
-                self._parked = False
-            elif not rung:  # between the time-out and the lock
-                bell.acquire(blocking=False)
-
-    def _unpark(self) -> None:
-        self._parked = False
-        self._buffer.wake_size = self._buffer.wake_bytes = NEVER
-        with suppress(RuntimeError):  # a stray exception hit the worker: it is awake
-            self._bell.release()
+        self._parking.park(wake_size, wake_bytes, until - now)
 
     def _adopt(self) -> None:
         self._adopted = True
@@ -509,11 +449,5 @@ class QueueWorker:
             diagnostics.report(f"queue.worker {self._name}", f"{self._name}: failed", error)
         finally:
             self._ident = me
-            self._kicked = False
+            self._parking.forget()
             self._standing_in.release()
-
-
-def _closed_gate() -> threading.Lock:
-    gate = threading.Lock()
-    gate.acquire()
-    return gate

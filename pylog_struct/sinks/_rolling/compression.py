@@ -19,6 +19,7 @@ from pylog_struct.sinks._rolling.files import (
     Ownership,
     create,
     fsync_directory,
+    is_file,
     move_exclusive,
     open_regular,
     remove_quietly,
@@ -26,7 +27,7 @@ from pylog_struct.sinks._rolling.files import (
 from pylog_struct.sinks._rolling.locks import OpenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Codec", "Outcome", "compress", "find_codec", "temporary_name"]
 
@@ -128,14 +129,17 @@ def temporary_name(final: str) -> str:
     return os.path.join(directory, f".{name}.tmp")
 
 
-def compress(source: str, codec: Codec, ownership: Ownership, active: str | None) -> Outcome:
+def compress(
+    source: str, codec: Codec, ownership: Ownership, active: Callable[[], str | None]
+) -> Outcome:
     """Replace *source* by its compressed form.
 
     Args:
         source: A plain archive.
         codec: The format.
         ownership: Mode and owner of the result; where no owner is given, that of *source*.
-        active: The active file: until a roll-over is finished, *source* may still be that.
+        active: Gives the active file, asked under the lock: until a roll-over is finished,
+            *source* may still be that.
 
     Returns:
         ``BUSY`` if somebody still has it open, ``GONE`` if there is nothing to do any more,
@@ -154,8 +158,10 @@ def compress(source: str, codec: Codec, ownership: Ownership, active: str | None
         if not plain.names_its_path():
             return Outcome.GONE
         status = os.fstat(plain.fd)
-        if active is not None and _is(active, status):
+        if is_file(active(), status):
             return Outcome.BUSY
+        if not status.st_size:
+            return Outcome.GONE  # nothing to keep; somebody may be about to write to it
         final = source + codec.ending
         if os.path.lexists(final):
             if not _same_content(plain.fd, final, codec):
@@ -192,13 +198,6 @@ def _pack(
         raise
     finally:
         packed.close()
-
-
-def _is(path: str, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), status)
-    except OSError:
-        return False
 
 
 def _same_content(plain: int, final: str, codec: Codec) -> bool:

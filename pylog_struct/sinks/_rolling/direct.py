@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pylog_struct.sinks._rolling.plan import Plan
+    from pylog_struct.sinks._rolling.state import LockedState
 
 __all__ = ["DirectPlacement"]
 
@@ -42,17 +43,7 @@ class DirectPlacement:
         plan = self._plan
         with plan.lock.hold(LOCK_TIMEOUT) as locked:
             state = plan.lock.peek() if locked is None else locked.read()
-            period, index = self._current(state)
-            for _ in range(_TRIES):
-                segment = self._open_file(period, index)
-                if segment is not None:
-                    break
-                index += 1  # compressed between our look and our lock
-            else:
-                raise OSError(errno.EAGAIN, "no file could be opened", plan.pattern.text)
-            if locked is not None:
-                locked.write(self._facts(state, segment))
-            return segment
+            return self._open_current(locked, state)
 
     def check(self, segment: Segment) -> Check:
         """Look whether the path still leads to the open file, and whether the others moved on."""
@@ -80,11 +71,7 @@ class DirectPlacement:
             state = locked.read()
             if self._moved_on(state, segment):
                 file.close()
-                period, index = self._current(state)
-                joined = self._open_file(period, index)
-                if joined is None:
-                    raise OSError(errno.EAGAIN, "compressed while it was opened", file.path)
-                return Roll("joined", joined)
+                return Roll("joined", self._open_current(locked, state))
             size = file.end = file.look().st_size
             if not trigger(segment.period, size):
                 return Roll("kept", segment)
@@ -93,22 +80,36 @@ class DirectPlacement:
             last = (key(segment.period), segment.index)
             if not size and key(start) == last[0]:
                 segment.period = start
-                locked.write(self._facts(state, segment))
+                locked.write(_facts(state, start, segment.index))
                 return Roll("kept", segment)
             index = next_index(plan.pattern, start, last)
+            locked.write(_facts(state, start, index))
+            replacement, why = None, "the next file was taken"
             try:
                 replacement = self._open_file(start, index)
             except OSError as error:
-                return Roll("deferred", segment, why=f"{type(error).__name__}: {error}")
+                why = f"{type(error).__name__}: {error}"
             if replacement is None:
-                return Roll("deferred", segment, why="the next file was taken")
-            locked.write(self._facts(state, replacement))
+                locked.write(_facts(state, segment.period, segment.index))
+                return Roll("deferred", segment, why=why)
             if not size and file.lock_alone():
                 remove_quietly(file.target)  # nothing was ever written: no archive
             file.close()
         if plan.fsync:
             fsync_directory(replacement.file.path)
         return Roll("rolled" if size else "joined", replacement, file.target, size)
+
+    def _open_current(self, locked: LockedState | None, state: RollState) -> Segment:
+        """Open the file that the facts name, or the next one if it is an archive by now."""
+        period, index = self._current(state)
+        for _ in range(_TRIES):
+            if locked is not None:  # before the file exists: nobody may take it for an archive
+                locked.write(_facts(state, period, index))
+            segment = self._open_file(period, index)
+            if segment is not None:
+                return segment
+            index += 1  # compressed between our look and our lock
+        raise OSError(errno.EAGAIN, "no file could be opened", self._plan.pattern.text)
 
     def _current(self, state: RollState) -> tuple[datetime, int]:
         """Period and index of the file to write to."""
@@ -154,5 +155,6 @@ class DirectPlacement:
             segment.index,
         )
 
-    def _facts(self, state: RollState, segment: Segment) -> RollState:
-        return RollState(segment.file.inode, segment.period, segment.index, state.last, state.ends)
+
+def _facts(state: RollState, period: datetime, index: int) -> RollState:
+    return RollState(0, period, index, state.last, state.ends)

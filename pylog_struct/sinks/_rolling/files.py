@@ -14,6 +14,7 @@ __all__ = [
     "Ownership",
     "create",
     "fsync_directory",
+    "is_file",
     "make_parents",
     "move_exclusive",
     "open_or_create",
@@ -182,3 +183,13 @@ def remove_quietly(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_file(path: str | None, status: os.stat_result) -> bool:
+    """Whether *path* leads to the file that *status* is about."""
+    if path is None:
+        return False
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except OSError:
+        return False

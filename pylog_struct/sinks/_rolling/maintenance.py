@@ -70,9 +70,9 @@ class Maintenance:
         """Delete what is beyond the limits named; False if something must be tried again."""
         plan = self._plan
         state = plan.lock.peek()
-        active = self._active()
+        archives = list_archives(plan.pattern, self._active())
         complete = True
-        for archive, reason in select(plan, list_archives(plan.pattern, active), state, reasons):
+        for archive, reason in select(plan, archives, state, reasons):
             path = archive.paths[0]
             if plan.retention.dry_run:
                 if path not in self._announced:
@@ -80,7 +80,7 @@ class Maintenance:
                     self._emit(plan.event("would_delete", path, reason, archive.size))
                 continue
             try:
-                outcome = delete(archive)
+                outcome = delete(archive, self._active)
             except OSError as error:
                 diagnostics.report(
                     f"rolling.retention {plan.name()}", f"cannot delete {path!r}", error
@@ -113,9 +113,8 @@ class Maintenance:
         plan = self._plan
         if plan.codec is None:
             return None
-        active = self._active()
         wait: float | None = None
-        for archive in list_archives(plan.pattern, active):
+        for archive in list_archives(plan.pattern, self._active()):
             if archive.plain is None or archive.plain in self._conflicts:
                 continue
             delay = self._delay(archive)
@@ -123,7 +122,7 @@ class Maintenance:
                 wait = delay if wait is None else min(wait, delay)
                 continue
             try:
-                outcome = compress(archive.plain, plan.codec, plan.ownership, active)
+                outcome = compress(archive.plain, plan.codec, plan.ownership, self._active)
             except OSError as error:
                 diagnostics.report(
                     f"rolling.compression {plan.name()}",

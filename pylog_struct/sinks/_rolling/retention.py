@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pylog_struct.sinks._rolling.compression import Outcome
-from pylog_struct.sinks._rolling.files import open_regular
+from pylog_struct.sinks._rolling.files import is_file, open_regular
 from pylog_struct.sinks._rolling.locks import OpenFile
 from pylog_struct.sinks._rolling.pattern import NO_DATE
 from pylog_struct.sinks._rolling.periods import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pylog_struct.sinks._rolling.archives import Archive
     from pylog_struct.sinks._rolling.plan import Plan
@@ -90,8 +90,12 @@ def _age(plan: Plan, archive: Archive, state: RollState) -> float:
         return (plan.wall.wall(now) - end) // timedelta(seconds=1)
 
 
-def delete(archive: Archive) -> Outcome:
+def delete(archive: Archive, active: Callable[[], str | None]) -> Outcome:
     """Delete the files of *archive*: ``DONE``, ``BUSY`` (try again) or ``GONE`` (others did it).
+
+    Args:
+        archive: What to delete.
+        active: Gives the active file, asked under the lock: that is never deleted.
 
     Raises:
         OSError: it may not be deleted.
@@ -103,7 +107,7 @@ def delete(archive: Archive) -> Outcome:
         except FileNotFoundError:
             continue
         try:
-            if not file.lock(exclusive=True):
+            if not file.lock(exclusive=True) or is_file(active(), os.fstat(file.fd)):
                 return Outcome.BUSY
             if file.names_its_path():
                 os.unlink(path)

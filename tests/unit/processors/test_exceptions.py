@@ -154,7 +154,7 @@ class TestChains:
             try:
                 raise KeyError("first")
             except KeyError:
-                raise ValueError("second")
+                raise ValueError("second")  # noqa: B904
         except ValueError as caught:
             described = describe_exception(caught)
 

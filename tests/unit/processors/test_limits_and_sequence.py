@@ -18,12 +18,12 @@ class TestLimits:
     @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Limits)])
     @pytest.mark.parametrize("value", [0, -1, "5", None, True, float("nan"), [1]], ids=repr)
     def test_nonsense_is_refused_by_name(self, field, value):
-        with pytest.raises(ConfigError, match=f"Limits.{field}: "):
+        with pytest.raises(ConfigError, match=rf"Limits\.{field}: "):
             Limits(**{field: value})
 
     @pytest.mark.parametrize("value", [1.5, 129])
     def test_depth_is_a_whole_number_that_the_encoder_can_do(self, value):
-        with pytest.raises(ConfigError, match="Limits.max_depth"):
+        with pytest.raises(ConfigError, match=r"Limits\.max_depth"):
             Limits(max_depth=value)
 
     def test_cannot_be_changed(self):

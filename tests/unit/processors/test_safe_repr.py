@@ -18,7 +18,8 @@ import pytest
 from support.payloads import PAYLOADS, RaisingError, RaisingRepr, SurrogateRepr
 
 from pylog_struct import fork
-from pylog_struct.processors import _bounded_call, safe_repr as module
+from pylog_struct.processors import _bounded_call
+from pylog_struct.processors import safe_repr as module
 from pylog_struct.processors.safe_repr import safe_repr, safe_str
 
 BUDGET = 0.05  # seconds; the villains below never come back by themselves

@@ -287,13 +287,20 @@ def test_releases_asked_for_while_the_inner_sink_fails_are_bounded_and_come_late
     assert names(inner.records) == ["a", "b"]
 
 
-def test_a_wish_for_a_request_that_was_forgotten_meanwhile_is_none():
-    sink = BufferSink(MemorySink(), key="k", max_keys=1)
-    sink.write([record("a", k="a")])
+def test_a_release_asked_for_a_request_that_was_forgotten_meanwhile_is_none():
+    inner = FailingSink()
+    sink = BufferSink(inner, key="k", capacity=1, max_keys=2)
+    sink.write([record("a", k="a"), record("b", k="b")])
     sink.release("a")
-    sink.write([error("a!", k="a")])
+    sink.release("b")
+    with pytest.raises(SinkError):
+        sink.poll(0.0)
+    sink.write([record("c", k="c"), record("d", k="d")])
+    inner.fail = False
     sink.poll(0.0)
-    assert sink.statistics().balanced
+    sink.poll(0.0)
+    assert names(inner.records) == ["a"]
+    assert sink.statistics().drops == {("not_triggered", "info"): 1}
 
 
 def test_a_child_process_starts_with_nothing_held():

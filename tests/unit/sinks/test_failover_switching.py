@@ -104,6 +104,14 @@ def test_a_notice_is_in_the_ledger_and_the_ledger_balances(clock):
     assert dict(now.errors) == {}  # nothing failed above: a switch is not an error of this sink
 
 
+def test_a_switch_is_one_line_on_stderr(clock, capsys):
+    build(FailingSink(name="a"), MemorySink(name="b"), clock=clock, name="safe").write(batch(1))
+
+    assert capsys.readouterr().err == (
+        "pylog_struct: safe switched from a to b: SinkUnavailableError: injected fault\n"
+    )
+
+
 def test_after_a_switch_the_failed_sink_is_left_in_peace(clock):
     primary, secondary = FailingSink(name="a"), MemorySink(name="b")
     sink = build(primary, secondary, clock=clock, retry_interval=30)

@@ -67,7 +67,6 @@ class LoggingSink(BaseSink):
 
     def poll(self, now):
         self.say("poll")
-        return None
 
 
 def talkative(*calls, limit=10**9, **options):
@@ -214,6 +213,13 @@ def test_a_sink_that_logs_is_not_re_entered_and_its_record_arrives(absorb):
     assert (statistics.received, statistics.written, statistics.waiting) == (2, 2, 0)
 
 
+def test_records_caused_by_nested_records_arrive_too():
+    inner, sink = talkative("write", limit=5)
+    sink.put(record("app"))
+    assert len(inner.records) == 6
+    assert sink.statistics().waiting == 0
+
+
 def test_a_sink_that_logs_on_every_write_comes_to_an_end():
     inner, sink = talkative("write", absorb=True)
     for number in range(100):
@@ -259,9 +265,12 @@ def test_nested_records_that_are_refused_are_counted_and_reported(capsys):
 
 def test_nested_records_may_be_accepted_in_part(capsys):
     inner, sink = talkative("write", limit=2)
-    inner.say = lambda call: inner.said or (
-        setattr(inner, "said", 1),
-        sink.write([record("n1"), record("n2")]),
+    inner.say = lambda call: (
+        inner.said
+        or (
+            setattr(inner, "said", 1),
+            sink.write([record("n1"), record("n2")]),
+        )
     )
     real = inner._write
 

@@ -18,7 +18,7 @@ def test_keeps_the_contract():
 
 @pytest.mark.parametrize("capacity", [0, -1, 1.5, "10", True])
 def test_refuses_nonsense(capacity):
-    with pytest.raises(ConfigError, match="MemorySink.capacity: "):
+    with pytest.raises(ConfigError, match=r"MemorySink\.capacity: "):
         MemorySink(capacity=capacity)
 
 

@@ -752,3 +752,145 @@ def test_the_watermark_is_the_most_that_waited_at_once():
     found = queue.statistics().details
     assert (found["queue.high_watermark"], found["queue.bytes"]) == (42, 0)
     queue.close()
+
+
+# -- what a tree above it asks --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "waiting"),
+    [
+        ("discard", {40}),
+        ("discard_oldest", {40}),
+        ("discard_low_level", {30, 40}),
+        ("block", {20, 30, 40}),
+    ],
+)
+def test_whether_a_put_would_wait_can_be_asked(policy, waiting):
+    sink = GatedSink()
+    queue = QueueSink(sink, capacity=1, policy=policy)
+    items = [record("x", level) for level in (20, 30, 40)]
+    assert not any(queue.must_wait(item) for item in items)
+    clog(queue, sink)
+    assert {item.level for item in items if queue.must_wait(item)} == waiting
+    sink.gate.set()
+    queue.close()
+    assert not any(queue.must_wait(item) for item in items)
+
+
+def test_callers_that_wait_are_handed_to_the_successor():
+    sink = GatedSink()
+    queue = QueueSink(sink, capacity=1, policy="block", guarantee_timeout=3600)
+    clog(queue, sink)
+    refused = []
+
+    def work(level):
+        try:
+            queue.put(record(level, level))
+        except SinkClosedError as error:
+            refused.extend(error.unwritten)
+
+    threads = [threading.Thread(target=work, args=(level,)) for level in (20, 40)]
+    for thread in threads:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+    queue.hand_over()
+    with pytest.raises(SinkTimeoutError):
+        queue.close(0.1)
+    for thread in threads:
+        thread.join(PATIENCE)
+    sink.gate.set()
+    assert sorted(item.level for item in refused) == [20, 40]
+    assert queue.statistics().received == 1
+
+
+def test_writes_can_be_held_back():
+    sink = GatedSink(shut=False)
+    queue = QueueSink(sink)
+    with queue.held():
+        queue.put(record("x"))
+        assert not sink.entered.wait(0.05)
+    assert sink.entered.wait(PATIENCE)
+    queue.close()
+
+
+def test_statistics_do_not_disturb_and_flush_releases_many_at_once():
+    sink = GatedSink()
+    queue = QueueSink(sink)
+    clog(queue, sink)
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(queue.flush(PATIENCE))) for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    assert queue.statistics().balanced
+    sink.gate.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(done) == 5
+    queue.close()
+
+
+def test_a_flush_that_close_overtakes_is_told():
+    sink = GatedSink()
+    queue = QueueSink(sink)
+    clog(queue, sink)
+    errors = []
+
+    def work():
+        try:
+            queue.flush(PATIENCE)
+        except (SinkClosedError, SinkTimeoutError) as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=work)
+    waiting.start()
+    wait_until(lambda: queue._worker._requests)
+    with pytest.raises(SinkTimeoutError):
+        queue.close(0.05)
+    sink.gate.set()
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+    assert len(errors) == 1
+
+
+def test_leftovers_that_cannot_be_read_are_reported(tmp_path, monkeypatch, capfd):
+    def broken(self):
+        raise OSError("no disk")
+
+    monkeypatch.setattr("pylog_struct.sinks._queue.spill.Spill.adopt", broken)
+    sink = MemorySink()
+    queue = QueueSink(sink, spill=tmp_path / "s")
+    queue.put(record("x"))
+    queue.close()
+    assert texts(sink) == ["x"]
+    assert "leftovers not read" in capfd.readouterr().err
+
+
+def test_a_spill_file_that_has_no_room_left_is_no_silent_end(tmp_path, capfd):
+    sink = GatedSink()
+    queue = QueueSink(
+        sink, capacity=1, guarantee_timeout=0.0, spill=tmp_path / "s", spill_max_bytes=60
+    )
+    clog(queue, sink)
+    for number in range(3):
+        queue.put(record(f"error {number} " + "x" * 30, 40))
+    assert queue.statistics().drops == {("guarantee_failed", "error"): 2}
+    assert capfd.readouterr().err.count("LOST (guarantee_failed): error") == 2
+    sink.gate.set()
+    queue.close()
+
+
+def test_a_tiny_queue_that_cannot_hold_the_notice_reports_it(capfd):
+    sink = GatedSink()
+    queue = QueueSink(sink, max_bytes=10)
+    clog(queue, sink, "f")
+    queue.put(record("x" * 11))
+    sink.gate.set()
+    queue.flush(PATIENCE)
+    queue.put(record("x" * 11))
+    wait_until(lambda: not queue._buffer.gap)
+    queue.close()
+    assert "no room for" in capfd.readouterr().err

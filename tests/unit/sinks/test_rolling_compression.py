@@ -144,7 +144,7 @@ def test_a_crash_leaves_the_whole_plain_or_the_whole_packed_file(tmp_path, momen
                 str(tmp_path / "a-1.log"),
                 compression.Codec(".gz", 6),
                 compression.Ownership(),
-                None,
+                lambda: None,
             )
     plain, packed = tmp_path / "a-1.log", tmp_path / "a-1.log.gz"
     assert plain.exists() or packed.exists()

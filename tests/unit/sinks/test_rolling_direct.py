@@ -104,7 +104,7 @@ def test_several_writers_converge_on_one_file(tmp_path, clock):
     for sink in sinks:
         sink.close(5)
     assert numbers(tmp_path) == list(range(36))
-    sizes = [os.path.getsize(tmp_path / name) for name in files(tmp_path)]
+    sizes = [(tmp_path / name).stat().st_size for name in files(tmp_path)]
     assert len(sizes) <= 14
     assert sum(sink.statistics().details.get("rollovers.time", 0) for sink in sinks) == 1
 

@@ -70,7 +70,7 @@ def test_directories_can_be_entered_by_those_who_may_read_the_files(tmp_path, um
 
 def test_a_file_that_was_there_before_keeps_its_mode_and_its_archives_do_too(tmp_path):
     (tmp_path / "a.log").write_bytes(b"{}\n")
-    os.chmod(tmp_path / "a.log", 0o604)
+    (tmp_path / "a.log").chmod(0o604)
     sink = RollingFileSink(tmp_path / "a.log", pattern=tmp_path / "a-%i.log", max_bytes=20)
     sink.write([record(1, 20)])
     sink.close(1)

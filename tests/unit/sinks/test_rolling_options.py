@@ -98,7 +98,7 @@ def test_an_archive_format_without_its_module_is_refused_when_built(monkeypatch)
          "max_bytes": "100 MB", "max_files": 14},
         {"path": "app"},
         {"path": "app.jsonl", "mode": "0600"},
-        {"path": "app.jsonl", "mode": "0o660", "owner": 0, "group": "0" and 0},
+        {"path": "app.jsonl", "mode": "0o660", "owner": 0, "group": 0},
         {"path": "app.jsonl", "at": "monday 03:00", "utc": True},
         {"path": "app.jsonl", "pattern": DAILY, "at": "03:00"},
         {"path": "app.jsonl", "pattern": DAILY, "interval": "2 days"},

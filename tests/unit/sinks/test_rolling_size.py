@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from support.rolling import content, files, numbers, record
@@ -36,7 +35,7 @@ def test_no_file_is_larger_than_the_limit_and_none_is_left_half_empty(tmp_path):
     for number in range(0, 400, 40):  # batches larger than a file are split
         sink.write([record(n, 60) for n in range(number, number + 40)])
     sink.close(5)
-    sizes = [os.path.getsize(tmp_path / name) for name in files(tmp_path)]
+    sizes = [(tmp_path / name).stat().st_size for name in files(tmp_path)]
     assert max(sizes) == 960
     assert sorted(sizes)[1:] == [960] * (len(sizes) - 1)
     assert numbers(tmp_path) == list(range(400))
@@ -56,7 +55,7 @@ def test_a_record_larger_than_the_limit_gets_a_file_of_its_own(tmp_path):
     sink = make(tmp_path, max_bytes=100)
     sink.write([record(0, 50), record(1, 500), record(2, 50), record(3, 50)])
     sink.close(1)
-    sizes = [os.path.getsize(tmp_path / name) for name in files(tmp_path)]
+    sizes = [(tmp_path / name).stat().st_size for name in files(tmp_path)]
     assert sorted(sizes) == [50, 100, 500]
 
 
@@ -65,7 +64,7 @@ def test_size_is_counted_in_bytes_not_in_characters(tmp_path):
     for _ in range(6):
         sink.write([Record(20, json.dumps("é" * 15, ensure_ascii=False).encode())])
     sink.close(1)
-    assert max(os.path.getsize(tmp_path / name) for name in files(tmp_path)) <= 130
+    assert max((tmp_path / name).stat().st_size for name in files(tmp_path)) <= 130
 
 
 def test_what_an_earlier_run_left_counts(tmp_path):

@@ -62,7 +62,7 @@ def test_a_deleted_directory_is_made_again(tmp_path, clock):
 
 def test_a_moved_file_is_left_to_its_mover(tmp_path, sink, clock, events):
     """logrotate's ``create``, and ``mv``: up to 100 ms late lines land in the moved file."""
-    os.rename(tmp_path / "a.log", tmp_path / "a.log.1")
+    (tmp_path / "a.log").rename(tmp_path / "a.log.1")
     sink.write([record(1)])
     (tmp_path / "a.log").touch()
     clock.advance(0.2)
@@ -164,7 +164,7 @@ def test_a_roll_over_that_died_between_its_two_steps_is_finished(tmp_path, clock
     first.write([record(1, 60)])
     first.close(5)
     assert files(tmp_path) == ["a-1.log.gz", "a.log"]
-    assert os.stat(tmp_path / "a.log").st_nlink == 1
+    assert (tmp_path / "a.log").stat().st_nlink == 1
     assert numbers(tmp_path) == [0, 1]
 
 
@@ -181,12 +181,12 @@ class TailingReader:
         while True:
             if self.file is None:
                 try:
-                    self.file = open(self.path, "rb")
+                    self.file = self.path.open("rb")
                 except FileNotFoundError:
                     return
             self.lines += self.file.read().splitlines()
             try:
-                same = os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
+                same = os.path.samestat(self.path.stat(), os.fstat(self.file.fileno()))
             except FileNotFoundError:
                 same = False
             if same:

@@ -87,8 +87,9 @@ def test_a_literal_dotted_key_wins_and_mixed_nesting_is_found():
     sink.write([record("1", **{"x.y.z": "a", "x": {"y": {"z": "b"}}})])
     sink.write([record("2", **{"x.y": {"z": "b"}}), record("3", x={"y.z": "b"})])
     sink.write([record("4", **{"x.y": 1, "x": {"y": {"z": "b"}}})])
+    sink.write([record("5", **{"x.y": {"other": 1}, "x": {"y": {"z": "b"}}})])
     assert names(a.records) == ["1"]
-    assert names(b.records) == ["2", "3", "4"]
+    assert names(b.records) == ["2", "3", "4", "5"]
 
 
 def test_a_function_decides():
@@ -97,6 +98,12 @@ def test_a_function_decides():
     sink.write([record("a"), record("b", ERROR)])
     assert names(errors.records) == ["b"]
     assert names(rest.records) == ["a"]
+
+
+def test_a_function_may_return_any_number():
+    big = MemorySink()
+    RouteSink({2**70: big}, key=lambda _: 2**70).write(records(1))
+    assert names(big.records) == ["0"]
 
 
 def test_the_first_predicate_that_holds_decides():

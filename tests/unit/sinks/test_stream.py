@@ -33,7 +33,7 @@ from pylog_struct.testing import check_sink
 )
 def test_refuses_nonsense(arguments, message):
     if message is None:
-        with pytest.raises(ConfigError, match="StreamSink.name"):
+        with pytest.raises(ConfigError, match=r"StreamSink\.name"):
             StreamSink(**arguments)
         return
     with pytest.raises(ConfigError, match=message):
@@ -390,6 +390,23 @@ def test_a_torn_line_is_completed_on_an_object_by_flush(tmp_path, monkeypatch, w
                 sink.write([Record(20, b"bbbb")])
             assert len(caught.value.unwritten) == 1
             assert sink.statistics().waiting == 1
+
+
+def test_a_line_whose_reader_left_in_its_middle_is_the_callers(tmp_path, monkeypatch):
+    real = os.write
+
+    def leaves(fd, data):
+        if len(data) < 15:
+            raise BrokenPipeError(errno.EPIPE, "gone")
+        return real(fd, data[:7])
+
+    with (tmp_path / "out").open("wb", buffering=0) as file:
+        sink = StreamSink(file)
+        monkeypatch.setattr(os, "write", leaves)
+        with pytest.raises(SinkUnavailableError) as caught:
+            sink.write([Record(20, b"aaaa"), Record(20, b"bbbb"), Record(20, b"cccc")])
+    assert [item.line for item in caught.value.unwritten] == [b"bbbb", b"cccc"]
+    assert (sink.statistics().written, sink.statistics().waiting) == (1, 0)
 
 
 def test_an_interrupt_in_the_middle_of_a_batch_does_not_glue_lines(tmp_path, monkeypatch):
