@@ -12,7 +12,8 @@ import structlog
 from structlog import BoundLoggerBase, DropEvent
 
 from pylog_struct import diagnostics
-from pylog_struct.levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_label
+from pylog_struct.errors import ConfigError
+from pylog_struct.levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_label, parse_level
 from pylog_struct.pipeline import ACTIVE, as_line
 from pylog_struct.processors.interpolation import interpolate
 from pylog_struct.processors.safe_repr import safe_str
@@ -51,6 +52,13 @@ def level_name(level: int) -> str:
     """Return what stands under ``level``: a standard or an added name, else ``level 25``."""
     name = logging.getLevelName(level)
     return name.lower() if isinstance(name, str) else level_label(level)
+
+
+def _number(level: Any) -> int:
+    try:
+        return parse_level(int(level) if isinstance(level, int) else level)
+    except ConfigError:
+        return INFO
 
 
 class _Dispatch:
@@ -343,15 +351,17 @@ class BoundLogger(BoundLoggerBase):
             return self._alog(ERROR, "error", event, args, fields)
         return _Delivery()
 
-    def log(self, level: int, event: Any = None, /, *args: Any, **fields: Any) -> None:
-        """Log at any numeric *level*."""
+    def log(self, level: int | str, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        """Log at any *level*: a number, or a name; what is neither is taken for info."""
+        level = level if type(level) is int else _number(level)
         if level >= self._logger.level:
             self._log(level, level_name(level), event, args, fields)
 
     def alog(
-        self, level: int, event: Any = None, /, *args: Any, **fields: Any
+        self, level: int | str, event: Any = None, /, *args: Any, **fields: Any
     ) -> Coroutine[Any, Any, None]:
         """Like :meth:`log`, awaitable."""
+        level = level if type(level) is int else _number(level)
         if level >= self._logger.level:
             return self._alog(level, level_name(level), event, args, fields)
         return _Delivery()

@@ -294,6 +294,7 @@ class Metrics:
     def _publish_sink(
         self, entry: _Published, sink: BaseSink, readings: dict[_Reading, float]
     ) -> None:
+        sink.statistics()  # some bring their details up to date only when they are asked
         name, ledger = sink.name, sink.ledger
         with ledger.lock:
             written, size, waiting = ledger.written, ledger.bytes_written, ledger.waiting

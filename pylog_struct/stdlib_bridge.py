@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from pylog_struct.bound_logger import level_name
 from pylog_struct.levels import WARNING
 from pylog_struct.pipeline import ACTIVE
-from pylog_struct.processors.safe_repr import safe_repr, safe_str
+from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.thresholds import THRESHOLDS, named_logger
 
 if TYPE_CHECKING:
@@ -51,11 +51,14 @@ class BridgeHandler(logging.Handler):
     def _forward_stub(self, pipeline: Pipeline, record: logging.LogRecord) -> None:
         fields = {"bridge_error": "the log record could not be read in full"}
         level = record.levelno if type(record.levelno) is int else WARNING
-        text = safe_repr(getattr(record, "msg", None))
+        text = safe_str(getattr(record, "msg", None))
         pipeline.emit(level, level_name(level), named_logger(), text, (), {}, fields)
 
 
 def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
+    if type(record.levelno) is not int:
+        msg = f"levelno is of type {type(record.levelno).__name__}"
+        raise TypeError(msg)
     fields = {
         key: value
         for key, value in record.__dict__.items()

@@ -27,6 +27,8 @@ class NamedLogger:
 
     __slots__ = ("__weakref__", "level", "name")
 
+    disabled: Final = False  # asked by structlog.stdlib.filter_by_level
+
     def __init__(self, name: str, level: int) -> None:
         self.name = name
         self.level = level
@@ -37,6 +39,10 @@ class NamedLogger:
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - what structlog.stdlib.filter_by_level calls
         """Whether an event of *level* would be emitted now."""
         return level >= self.level
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - the same, in later releases of it
+        """The level below which nothing is emitted now."""
+        return self.level
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (named_logger, (self.name,))

@@ -245,16 +245,16 @@ class ForeignSink(BaseSink):
 
     def poll(self, now: float, /) -> float | None:
         """Forward to the wrapped sink if it has timed work."""
-        poll: Any = getattr(self.wrapped, "poll", None)
-        if poll is None:
+        poll = getattr(self.wrapped, "poll", None)
+        if not callable(poll):
             return None
         try:
-            wait: float | None = poll(now)
+            wait: Any = poll(now)
         except SinkError:
             raise
         except Exception as error:
             raise translate(error, (), self.name) from error
-        return wait
+        return None if wait is None else float(wait)
 
 
 def _foreign_name(sink: object) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pylog_struct import diagnostics
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
@@ -12,22 +11,27 @@ from pylog_struct.errors import (
     ConfigError,
     SinkError,
     SinkRejectedError,
-    SinkTimeoutError,
-    SinkUnavailableError,
 )
 from pylog_struct.levels import INFO, WARNING
 from pylog_struct.sinks._failover.alternative import Alternative, Outcome
-from pylog_struct.sinks.base import BaseSink, Deadline, ForeignSink, adopt, walk
+from pylog_struct.sinks._failover.verdict import (
+    adopt_all,
+    all_failed,
+    in_order,
+    raise_first,
+    reason,
+)
+from pylog_struct.sinks.base import BaseSink, Deadline
 from pylog_struct.units import parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from pylog_struct.ledger import SinkStatistics
     from pylog_struct.protocols import Sink
     from pylog_struct.record import Record
 
 __all__ = ["FailoverSink", "SwitchEvent"]
-
-_REASON_MAX: Final = 500  # characters of somebody else's error message in a notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class FailoverSink(BaseSink):
         name: str | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        super().__init__(name=name, children=_adopt_all(sinks))
+        super().__init__(name=name, children=adopt_all(sinks))
         self._interval = parse_duration(
             retry_interval, "FailoverSink.retry_interval", exclusive=True
         )
@@ -185,7 +189,7 @@ class FailoverSink(BaseSink):
                 if wait is not None:
                     waits.append(wait)
         self._announce()
-        _raise_first(errors)
+        raise_first(errors)
         return min(waits, default=None)
 
     def statistics(self) -> SinkStatistics:
@@ -210,7 +214,7 @@ class FailoverSink(BaseSink):
                 method(alternative, deadline.remaining())
             except Exception as error:
                 errors.append(error)
-        _raise_first(errors)
+        raise_first(errors)
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()
@@ -240,7 +244,7 @@ class FailoverSink(BaseSink):
             source = self._active
             event = None
             if position != source:
-                event = self._event(position, _reason(errors), len(rest))
+                event = self._event(position, reason(errors), len(rest))
                 notice = self._notice(event, WARNING)
             outcome, taken = self._offer(position, rest, notice)
             if event is not None and taken:
@@ -254,10 +258,10 @@ class FailoverSink(BaseSink):
             self._failed(position)
         if rest:
             self.ledger.count("failover.all_failed")
-            raise _all_failed(self.name, errors, _in_order(batch, (*rejected, *rest)))
+            raise all_failed(self.name, errors, in_order(batch, (*rejected, *rest)))
         if rejected:
             msg = f"{self.name}: {len(rejected)} record(s) refused for good"
-            raise SinkRejectedError(msg, _in_order(batch, rejected))
+            raise SinkRejectedError(msg, in_order(batch, rejected))
 
     def _order(self) -> list[int]:
         """The active one, those after it, and at last those that are preferred but failed before."""
@@ -289,8 +293,8 @@ class FailoverSink(BaseSink):
             alternative.probe_at = self._clock.monotonic() + self._interval
             if alternative.successes < self._probes:
                 return rest, None
-            reason = f"{alternative.successes} successful probe(s) of {alternative.sink.name}"
-            event = self._event(position, reason, len(rest))
+            why = f"{alternative.successes} successful probe(s) of {alternative.sink.name}"
+            event = self._event(position, why, len(rest))
             self._switch(position, event)
             return rest, self._notice(event, INFO)
         return batch, None
@@ -323,12 +327,12 @@ class FailoverSink(BaseSink):
 
     # -- telling ----------------------------------------------------------------------------------
 
-    def _event(self, target: int, reason: str, in_flight: int) -> SwitchEvent:
+    def _event(self, target: int, why: str, in_flight: int) -> SwitchEvent:
         return SwitchEvent(
             sink=self.name,
             source=self._alternatives[self._active].sink.name,
             target=self._alternatives[target].sink.name,
-            reason=reason,
+            reason=why,
             recovered=target < self._active,
             at=self._clock.time(),
             in_flight=in_flight,
@@ -389,66 +393,3 @@ class FailoverSink(BaseSink):
             self._on_switch(event)
         except Exception as error:
             diagnostics.report(f"on_switch {self.name}", f"on_switch of {self.name} raised", error)
-
-
-def _adopt_all(sinks: Sequence[Sink]) -> list[BaseSink]:
-    """Validate the alternatives: sinks, at least one, none of them in the list twice."""
-    if isinstance(sinks, str | bytes) or not isinstance(sinks, Sequence) or not sinks:
-        msg = f"FailoverSink.sinks: {sinks!r} is no list of sinks; give at least one, best first"
-        raise ConfigError(msg)
-    children: list[BaseSink] = []
-    seen: dict[int, int] = {}
-    for position, sink in enumerate(sinks):
-        child = adopt(sink, f"FailoverSink.sinks[{position}]")
-        for part in walk(child):
-            key = id(part.wrapped if isinstance(part, ForeignSink) else part)
-            if seen.setdefault(key, position) != position:
-                msg = (
-                    f"FailoverSink.sinks[{position}]: {sink!r} is (or contains) a sink of"
-                    f" sinks[{seen[key]}]; a sink cannot stand in for itself"
-                )
-                raise ConfigError(msg)
-        children.append(child)
-    return children
-
-
-def _reason(errors: dict[int, SinkError]) -> str:
-    """Why the one that was tried last failed."""
-    error = list(errors.values())[-1]
-    return diagnostics.describe(error).removeprefix("pylog_struct.errors.")[:_REASON_MAX]
-
-
-def _all_failed(name: str, errors: dict[int, SinkError], unwritten: list[Record]) -> SinkError:
-    text = f"{name}: every alternative failed; the last: {_reason(errors)}"
-    last = list(errors.values())[-1]
-    hung = all(isinstance(error, SinkTimeoutError) for error in errors.values())
-    failure = (SinkTimeoutError if hung else SinkUnavailableError)(text, unwritten)
-    failure.__cause__ = last
-    return failure
-
-
-def _in_order(batch: Sequence[Record], chosen: Sequence[Record]) -> list[Record]:
-    """Return *chosen* in the order of *batch*; the same object may be in it several times."""
-    left: dict[int, int] = {}
-    for record in chosen:
-        left[id(record)] = left.get(id(record), 0) + 1
-    ordered: list[Record] = []
-    for record in batch:
-        if left.get(id(record), 0):
-            left[id(record)] -= 1
-            ordered.append(record)
-    return ordered
-
-
-def _raise_first(errors: Sequence[Exception]) -> None:
-    """Raise the first error, as a sink error, with the unwritten records of all."""
-    if not errors:
-        return
-    first = errors[0]
-    unwritten = [
-        record for error in errors if isinstance(error, SinkError) for record in error.unwritten
-    ]
-    if isinstance(first, SinkError):
-        first.unwritten = tuple(unwritten)
-        raise first
-    raise SinkUnavailableError(f"{type(first).__name__}: {first}", unwritten) from first

@@ -20,7 +20,7 @@ __all__ = ["FORK_RULES"]
 
 def survives_a_fork(bench: Bench) -> None:
     """A child can write, flush and close; what the parent had accepted stays the parent's."""
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork"):  # pragma: no cover - Windows
         return
     sink = bench.make()
     before, after = bench.records(3), bench.records(3)
@@ -86,7 +86,7 @@ def _reap(pid: int) -> None:
     while True:
         try:
             done, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else's handler was faster
+        except ChildProcessError:  # pragma: no cover - somebody else's handler was faster
             return
         if done:
             return

@@ -44,7 +44,7 @@ def io_in_constructors() -> Iterator[list[str]]:
     _watched[threading.get_ident()] = found
     profiler = sys.getprofile()
 
-    def profile(frame: FrameType, event: str, _: object) -> None:
+    def profile(frame: FrameType, event: str, _: object) -> None:  # pragma: no cover - see _hook
         if event == "call" and frame.f_code is _START and _in_constructor(frame):
             found.append("threading.Thread.start")
 
@@ -56,7 +56,7 @@ def io_in_constructors() -> Iterator[list[str]]:
         del _watched[threading.get_ident()]
 
 
-def _hook(event: str, args: tuple[Any, ...]) -> None:
+def _hook(event: str, args: tuple[Any, ...]) -> None:  # pragma: no cover - hooks are not traced
     if not _watched or event not in _EVENTS:
         return
     found = _watched.get(threading.get_ident())
@@ -65,7 +65,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         found.append(f"{event} {what!r}" if what else event)
 
 
-def _in_constructor(frame: FrameType | None) -> bool:
+def _in_constructor(frame: FrameType | None) -> bool:  # pragma: no cover - see _hook
     inside = False
     while frame is not None:
         code = frame.f_code
@@ -77,7 +77,7 @@ def _in_constructor(frame: FrameType | None) -> bool:
     return inside
 
 
-def _is_sink(thing: object) -> bool:
+def _is_sink(thing: object) -> bool:  # pragma: no cover - see _hook
     """Whether *thing* has a sink's methods: files have those names, too, but close no timeout."""
     kind = type(thing)
     close = getattr(getattr(kind, "close", None), "__code__", None)

@@ -23,6 +23,8 @@ from pylog_struct.ledger import DropReason, LatencyHistogram
 from pylog_struct.metrics import Metrics
 from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.record import Record
+from pylog_struct.sinks.base import walk
+from pylog_struct.sinks.bounded_queue import QueueSink
 from pylog_struct.sinks.memory import NullSink
 
 _THREADS = 8
@@ -287,6 +289,60 @@ def test_the_numbers_are_exact_with_eight_threads_while_others_scrape(
     assert scraped["pylog_sink_write_seconds_count", "main"] == total
     assert scraped["pylog_sink_write_seconds_sum", "main"] == pytest.approx(0.002 * total)
     assert scraped["pylog_queue_size", "main"] == 0
+
+
+class LazySink(QueueLike):
+    """Keeps a detail to itself until somebody asks."""
+
+    depth = 0
+
+    def statistics(self):
+        self.ledger.set("queue.bytes", self.depth)
+        return super().statistics()
+
+
+def test_details_that_a_sink_tells_when_asked_are_fresh_too(registry, metrics, counts):
+    sink = LazySink(name="lazy")
+    metrics.attach([sink], sink, counts)
+    for depth in (3, 8, 0):
+        sink.depth = depth
+        assert _scrape(registry.restricted_registry(["pylog_queue_bytes"])) == {
+            ("pylog_queue_bytes", "lazy"): depth
+        }
+
+
+class StuckSink(NullSink):
+    """Holds its writer until it is told to go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def _write(self, batch):
+        self.entered.set()
+        assert self.go_on.wait(20)
+
+
+def test_a_queue_over_a_stuck_sink_shows_what_waits(registry, metrics, counts):
+    stuck = StuckSink()
+    queue = QueueSink(stuck, capacity=100, policy="discard", name="main")
+    metrics.attach(walk(queue), queue, counts)
+    try:
+        queue.write(_records(1))
+        assert stuck.entered.wait(20)
+        queue.write(_records(10))
+        scraped = _scrape(registry)
+        assert scraped["pylog_queue_size", "main"] == 11
+        assert scraped["pylog_queue_bytes", "main"] >= 50
+        assert scraped["pylog_queue_high_watermark", "main"] >= 10
+        assert scraped["pylog_queue_capacity", "main"] == 100
+    finally:
+        stuck.go_on.set()
+        queue.close(20)
+    scraped = _scrape(registry)
+    assert scraped["pylog_queue_size", "main"] == scraped["pylog_queue_bytes", "main"] == 0
+    assert scraped["pylog_events_written_total", "main"] == 11
+    assert scraped["pylog_events_total", "info"] == 11
 
 
 def test_an_event_costs_the_metrics_nothing(registry, metrics, queue, counts, monkeypatch):
@@ -830,3 +886,11 @@ def test_a_child_of_a_child_starts_at_zero_too(registry, metrics, queue, counts)
         return before, _in_child(lambda: _scrape(registry)["pylog_events_written_total", "main"])
 
     assert _in_child(child) == "(3.0, '0.0')"
+
+
+def test_one_series_can_be_collected_by_itself(metrics, queue, counts):
+    metrics.attach([queue], queue, counts)
+    queue.ledger.passed(_records(2))
+    metrics.publish()
+    (family,) = metrics.written.labels("main").collect()
+    assert family.samples[0].value == 2

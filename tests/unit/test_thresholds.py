@@ -174,3 +174,10 @@ def test_a_fork_while_a_thread_has_the_lock_does_not_lock_the_child():
     assert named_logger("test_thresholds.child").level == THRESHOLDS.effective(
         "test_thresholds.child"
     )
+
+
+def test_a_logger_can_be_asked_as_those_of_the_stdlib_can():
+    thresholds = Thresholds()
+    logger = thresholds.logger("app")
+    thresholds.set("app", 30)
+    assert [logger.isEnabledFor(level) for level in (20, 30, 40)] == [False, True, True]
