@@ -317,19 +317,27 @@ class BoundLogger(BoundLoggerBase):
             diagnostics.report("log call", "a log call failed; its event is lost", error)
         return _Delivery()
 
-    debug = cast("Callable[..., None]", _method(DEBUG, "debug"))
-    info = cast("Callable[..., None]", _method(INFO, "info"))
-    warning = cast("Callable[..., None]", _method(WARNING, "warning"))
-    error = cast("Callable[..., None]", _method(ERROR, "error"))
-    critical = cast("Callable[..., None]", _method(CRITICAL, "critical"))
+    debug: Callable[..., None] = cast("Callable[..., None]", _method(DEBUG, "debug"))
+    info: Callable[..., None] = cast("Callable[..., None]", _method(INFO, "info"))
+    warning: Callable[..., None] = cast("Callable[..., None]", _method(WARNING, "warning"))
+    error: Callable[..., None] = cast("Callable[..., None]", _method(ERROR, "error"))
+    critical: Callable[..., None] = cast("Callable[..., None]", _method(CRITICAL, "critical"))
     warn = warning
     fatal = critical
     msg = info
-    adebug = cast("Callable[..., Coroutine[Any, Any, None]]", _async_method(DEBUG, "debug"))
-    ainfo = cast("Callable[..., Coroutine[Any, Any, None]]", _async_method(INFO, "info"))
-    awarning = cast("Callable[..., Coroutine[Any, Any, None]]", _async_method(WARNING, "warning"))
-    aerror = cast("Callable[..., Coroutine[Any, Any, None]]", _async_method(ERROR, "error"))
-    acritical = cast(
+    adebug: Callable[..., Coroutine[Any, Any, None]] = cast(
+        "Callable[..., Coroutine[Any, Any, None]]", _async_method(DEBUG, "debug")
+    )
+    ainfo: Callable[..., Coroutine[Any, Any, None]] = cast(
+        "Callable[..., Coroutine[Any, Any, None]]", _async_method(INFO, "info")
+    )
+    awarning: Callable[..., Coroutine[Any, Any, None]] = cast(
+        "Callable[..., Coroutine[Any, Any, None]]", _async_method(WARNING, "warning")
+    )
+    aerror: Callable[..., Coroutine[Any, Any, None]] = cast(
+        "Callable[..., Coroutine[Any, Any, None]]", _async_method(ERROR, "error")
+    )
+    acritical: Callable[..., Coroutine[Any, Any, None]] = cast(
         "Callable[..., Coroutine[Any, Any, None]]", _async_method(CRITICAL, "critical")
     )
     awarn = awarning

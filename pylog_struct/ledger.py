@@ -157,8 +157,8 @@ class LatencyHistogram:
     """Upper bounds, in seconds; one more bucket holds the rest."""
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(_BUCKETS) + 1)
-        self.total = 0.0
+        self.counts: list[int] = [0] * (len(_BUCKETS) + 1)
+        self.total: float = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration; a negative one (a clock that was set back) counts as zero."""
@@ -200,17 +200,17 @@ class SinkLedger:
         self._zero()
 
     def _zero(self) -> None:
-        self.received = 0
-        self.written = 0
-        self.dropped = 0
-        self.waiting = 0
-        self.bytes_written = 0
+        self.received: int = 0
+        self.written: int = 0
+        self.dropped: int = 0
+        self.waiting: int = 0
+        self.bytes_written: int = 0
         self.drops: dict[tuple[str, str], int] = {}
         self.errors: dict[str, int] = {}
         self.received_by_level: dict[int, int] = {}
         self.details: dict[str, float] = {}
-        self.write_seconds = LatencyHistogram()
-        self.delivery_seconds = LatencyHistogram()
+        self.write_seconds: LatencyHistogram = LatencyHistogram()
+        self.delivery_seconds: LatencyHistogram = LatencyHistogram()
 
     def reset(self, lock: ReentrantLock | None = None) -> None:
         """Start from zero with a new lock: for the child of a fork, whose parent keeps the past."""

@@ -38,7 +38,7 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_GRACE: Final = 0.2  # seconds a close may run over its timeout before it is left behind
+_GRACE: Final = 0.8  # seconds a close may run over its timeout (a queue inside takes up to 0.5)
 
 
 @dataclass(frozen=True, slots=True)

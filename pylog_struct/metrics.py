@@ -153,39 +153,63 @@ class Metrics:
         self._trees: list[tuple[BaseSink, Pipeline]] = []
         self._shown: dict[_Reading, float] = {}  # the gauges as they were last set
 
-        self.events = counter("events_total", "Events emitted into the root sink.", "level")
-        self.queue_size = gauge(
+        self.events: FreshCounter = counter(
+            "events_total",
+            "Events emitted: received by the root sink, or dropped by a processor.",
+            "level",
+        )
+        self.queue_size: FreshGauge = gauge(
             "queue_size", "Records waiting, in flight included.", "livesum", "sink"
         )
-        self.queue_bytes = gauge("queue_bytes", "Bytes waiting in a queue.", "livesum", "sink")
-        self.queue_capacity = gauge(
+        self.queue_bytes: FreshGauge = gauge(
+            "queue_bytes", "Bytes waiting in a queue.", "livesum", "sink"
+        )
+        self.queue_capacity: FreshGauge = gauge(
             "queue_capacity", "Most records a queue holds.", "livesum", "sink"
         )
-        self.queue_high_watermark = gauge(
+        self.queue_high_watermark: FreshGauge = gauge(
             "queue_high_watermark", "Most records that ever waited.", "livemax", "sink"
         )
-        self.dropped = counter(
+        self.dropped: FreshCounter = counter(
             "events_dropped_total", "Records given up for good.", "sink", "reason", "level"
         )
-        self.written = counter("events_written_total", "Records passed on or stored.", "sink")
-        self.bytes_written = counter("bytes_written_total", "Bytes passed on or stored.", "sink")
-        self.sink_errors = counter("sink_errors_total", "Failed calls to a sink.", "sink", "error")
-        self.write_seconds = histogram("sink_write_seconds", "Duration of a write, by batch.")
-        self.delivery_seconds = histogram(
+        self.written: FreshCounter = counter(
+            "events_written_total", "Records passed on or stored.", "sink"
+        )
+        self.bytes_written: FreshCounter = counter(
+            "bytes_written_total", "Bytes passed on or stored.", "sink"
+        )
+        self.sink_errors: FreshCounter = counter(
+            "sink_errors_total", "Failed calls to a sink.", "sink", "error"
+        )
+        self.write_seconds: FreshHistogram = histogram(
+            "sink_write_seconds", "Duration of a write, by batch."
+        )
+        self.delivery_seconds: FreshHistogram = histogram(
             "delivery_seconds", "Age of the oldest record of a batch when it was delivered."
         )
-        self.switches = counter("failover_switch_total", "Switches and recoveries.", "sink")
-        self.all_failed = counter("failover_all_failed_total", "Every alternative failed.", "sink")
-        self.active = gauge(
+        self.switches: FreshCounter = counter(
+            "failover_switch_total", "Switches and recoveries.", "sink"
+        )
+        self.all_failed: FreshCounter = counter(
+            "failover_all_failed_total", "Every alternative failed.", "sink"
+        )
+        self.active: FreshGauge = gauge(
             "failover_active", "1 for the target in use.", "livesum", "sink", "target"
         )
-        self.rollovers = counter("rollovers_total", "Roll-overs of a file.", "sink", "reason")
-        self.archives_deleted = counter(
+        self.rollovers: FreshCounter = counter(
+            "rollovers_total", "Roll-overs of a file.", "sink", "reason"
+        )
+        self.archives_deleted: FreshCounter = counter(
             "archives_deleted_total", "Archives deleted by retention.", "sink", "reason"
         )
-        self.spool_records = gauge("spool_records", "Records waiting on disk.", "livesum", "sink")
-        self.spool_bytes = gauge("spool_bytes", "Bytes waiting on disk.", "livesum", "sink")
-        self.processing_errors = counter(
+        self.spool_records: FreshGauge = gauge(
+            "spool_records", "Records waiting on disk.", "livesum", "sink"
+        )
+        self.spool_bytes: FreshGauge = gauge(
+            "spool_bytes", "Bytes waiting on disk.", "livesum", "sink"
+        )
+        self.processing_errors: FreshCounter = counter(
             "processing_errors_total", "Trouble inside the pipeline; the event went on.", "stage"
         )
         self._worst = {self.queue_high_watermark, self.active}  # of several: not the sum, the most

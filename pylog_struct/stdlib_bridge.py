@@ -33,7 +33,7 @@ class BridgeHandler(logging.Handler):
 
     def createLock(self) -> None:  # noqa: N802 - the stdlib's name
         """Need none: the pipeline is thread-safe, and a lock here could deadlock a signal handler."""
-        self.lock = None
+        self.lock: None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Deliver one record."""

@@ -30,8 +30,8 @@ class NamedLogger:
     disabled: Final = False  # asked by structlog.stdlib.filter_by_level
 
     def __init__(self, name: str, level: int) -> None:
-        self.name = name
-        self.level = level
+        self.name: str = name
+        self.level: int = level
 
     def __repr__(self) -> str:
         return f"<NamedLogger {self.name!r}>"

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPRESSED", "MissingDependencyError", "follow", "last_lines", "read_lines"]
 
-_CODECS: Final[dict[str, Callable[[Path], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_CODECS: Final[dict[str, Callable[[Path], Any]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 COMPRESSED: Final = frozenset({*_CODECS, ".zst"})
 """Endings of files that are decompressed while they are read."""
 

@@ -23,6 +23,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import fork
+from pylog_struct.processors._text import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +110,9 @@ def call(
         owner: The class whose code runs; that of the first argument unless given.
 
     Raises:
-        NotCalledError: too slow, known to be slow, nested too deep, or no thread to measure it on.
-        BaseException: whatever the foreign code raises.
+        NotCalledError: too slow, known to be slow, nested too deep, or no thread to measure it on;
+            also when the foreign code raises something that is no ``Exception``.
+        Exception: whatever the foreign code raises.
 
     Threads: thread-safe, re-entrant.  Blocks: up to *seconds* for a class not known to be quick;
     as long as the code takes for one that is (and if that is over the budget, it is measured again
@@ -171,8 +173,12 @@ def _measured(
         _memory.abandoned.append(done)
         _memory.note_slow(key, owner, time.monotonic())
         raise NotCalledError(f"{what} took longer than {seconds:g} s")
-    _memory.note_quick(key, owner)
     succeeded, result = outcome[0]
+    if not succeeded and not issubclass(type(result), Exception):
+        # On this thread it would pass for an interrupt.  Not noted as quick: always measured,
+        # so that it never is raised here.
+        raise NotCalledError(type_name(type(result)))
+    _memory.note_quick(key, owner)
     if succeeded:
         return result
     try:

@@ -119,11 +119,9 @@ def _offset(zone: dt.tzinfo, value: Any, limits: Limits) -> dt.timedelta | str |
             offset = _bounded_call.call(
                 _ask, (value,), limits.repr_seconds, "tzinfo", owner=type(zone)
             )
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
     except _bounded_call.NotCalledError as error:
         return f" <{type_name(type(zone))}: {error.args[0]}>"
-    except BaseException as error:
+    except Exception as error:
         return f" <{type_name(type(zone))}: {type_name(type(error))}>"
     return offset if type(offset) is dt.timedelta else None
 

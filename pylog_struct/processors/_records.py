@@ -68,7 +68,16 @@ def fields_of(value: Any, cls: type, limits: Limits) -> list[tuple[Any, Any]] | 
         names = list(found)
     elif issubclass(cls, tuple) and isinstance(found := _class_attribute(cls, "_fields"), tuple):
         return list(zip(found, tuple.__iter__(value), strict=False))
-    return None if names is None else [(name, _field(value, name)) for name in names]
+    if names is None:
+        return None
+    read: list[tuple[Any, Any]] = _bounded_call.call(
+        _read, (value, names), limits.repr_seconds, "fields"
+    )
+    return read
+
+
+def _read(value: Any, names: list[Any]) -> list[tuple[Any, Any]]:
+    return [(name, _field(value, name)) for name in names]
 
 
 def _field(value: Any, name: str) -> Any:
@@ -132,10 +141,17 @@ def numpy_value(value: Any, cls: type, limits: Limits) -> tuple[Any] | None:
     module = cls.__module__
     if not isinstance(module, str) or module.partition(".")[0] != "numpy":
         return None
+    unwrapped: tuple[Any] | None = _bounded_call.call(
+        _unwrap, (value, cls, limits.max_items), limits.repr_seconds, "tolist"
+    )
+    return unwrapped
+
+
+def _unwrap(value: Any, cls: type, most: int) -> tuple[Any] | None:
     size = getattr(value, "size", None)
     if type(size) is not int or not hasattr(value, "tolist"):
         return None
-    if size > limits.max_items:
+    if size > most:
         return (f"<{type_name(cls)} of {size} elements, shape {value.shape}, type {value.dtype}>",)
     plain = value.tolist()
     return None if type(plain) is cls else (plain,)

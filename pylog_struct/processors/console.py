@@ -94,9 +94,7 @@ class ConsoleRenderer:
         """Render the event."""
         try:
             return self._render(event_dict).encode("utf-8", "backslashreplace")
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
+        except Exception as error:
             return self._stub(event_dict, error)
 
     def _stub(self, event_dict: Any, error: BaseException) -> bytes:
@@ -109,9 +107,7 @@ class ConsoleRenderer:
             kind = type_name(type(event_dict))
             reason = cut(safe_repr(error), 1_000)
             return escape_controls(f"<unrenderable {kind}: {reason}>").encode()
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException:
+        except Exception:
             return b"<unrenderable event: no memory or stack>"
 
     def _render(self, event_dict: Mapping[str, Any]) -> str:

@@ -55,9 +55,7 @@ def describe_exception(
         described["stack"] = text
         if left:
             described.setdefault("truncated", {})["stack_bytes"] = left
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
+    except Exception as error:
         message = safe_str(exc, limits.max_message, seconds=limits.repr_seconds)
         name = type_name(type(exc))
         described = {
@@ -228,5 +226,5 @@ def _put(event_dict: MutableMapping[str, Any], key: str, value: Any) -> None:
     event_dict[key] = value
 
 
-format_exception = ExceptionFormatter()
+format_exception: ExceptionFormatter = ExceptionFormatter()
 """The processor with the default limits and without local variables."""

@@ -120,9 +120,7 @@ def interpolate(
         return text, f"TypeError: an event of type {type_name(type(event))} takes no arguments"
     try:
         return _formatted(text, args, limits), None
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
+    except Exception as error:
         return text, cut(f"{type_name(type(error))}: {safe_str(error)}", limits.max_repr)
 
 
@@ -150,9 +148,7 @@ def _as_text(event: Any, limits: Limits) -> Any:
         if issubclass(kind, BaseException):
             message = safe_str(event, limits.max_message, seconds=limits.repr_seconds)
             return clean(f"{type_name(kind)}: {message}" if message else type_name(kind))
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException:  # an odd subclass: the renderer shows it
+    except Exception:  # an odd subclass: the renderer shows it
         return event
     return event
 

@@ -72,11 +72,9 @@ def render_json(
         if len(line) <= limits.max_string:
             return line
         error: BaseException | None = None
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
     except _NotPlainError:
         error = None
-    except BaseException as refused:
+    except Exception as refused:
         if strict:
             raise
         error = refused
@@ -90,9 +88,7 @@ def render_json(
         if type(safe) is not dict:
             safe = {"event": safe}
         line = orjson.dumps(safe)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as failure:
+    except Exception as failure:
         if strict:
             raise
         _tell(on_error, "render", failure)
@@ -222,9 +218,7 @@ def _tell(on_error: OnError | None, stage: str, error: BaseException) -> None:
         return
     try:
         on_error(stage, error)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException:  # the hook is how trouble is told; there is no other
+    except Exception:  # the hook is how trouble is told; there is no other
         pass
 
 
@@ -241,7 +235,5 @@ def _stub(event_dict: Any, failure: BaseException) -> bytes:
         stub.setdefault("event", f"<unrenderable {type_name(type(event_dict))}>")
         stub["render_error"] = cut(f"{type_name(type(failure))}: {safe_repr(failure)}", 1_000)
         return orjson.dumps(stub)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException:
+    except Exception:
         return _LAST_RESORT

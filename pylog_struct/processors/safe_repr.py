@@ -70,9 +70,7 @@ def safe_repr(
     """
     try:
         return cut(clean(_repr(value, max_length, seconds, _CONTAINER_DEPTH)), max_length)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
+    except Exception as error:
         return _apology(value, error)
 
 
@@ -94,9 +92,7 @@ def safe_str(
         else:
             text = plain(_bounded_call.call(str, (value,), seconds, "str"))
         return cut(clean(text), max_length)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
+    except Exception as error:
         return _apology(value, error)
 
 
@@ -150,9 +146,7 @@ def _container_repr(
 def _member(value: Any, room: int, seconds: float, depth: int) -> str:
     try:
         return cut(_repr(value, room, seconds, depth - 1), room)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # one bad member must not cost the others
+    except Exception as error:  # one bad member must not cost the others
         return _apology(value, error)
 
 
@@ -183,7 +177,5 @@ def _apology(value: Any, error: BaseException) -> str:
         if type(error) is _bounded_call.NotCalledError:
             return f"<unrepresentable {type_name(cls)}: {error.args[0]}>"
         return f"<unrepresentable {type_name(cls)}: {type_name(type(error))}>"
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException:  # no memory or no stack left for even that
+    except Exception:  # no memory or no stack left for even that
         return "<unrepresentable>"

@@ -71,9 +71,7 @@ class Sanitiser:
             return value
         try:
             return self._other(value, cls, depth)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
+        except Exception as error:
             return self._unrepresentable(cls, error)
 
     def _other(self, value: Any, cls: type, depth: int) -> Any:
@@ -184,9 +182,7 @@ class Sanitiser:
             return name if name == key else _free(name, "str", taken)
         try:
             text = self._key_text(key)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
+        except Exception as error:
             text = self._unrepresentable(type(key), error)
         return _free(self._string(text, _KEY_LEAST), type_name(type(key)), taken)
 

@@ -32,9 +32,21 @@ if TYPE_CHECKING:
 
     from pylog_struct.record import Record
 
-__all__ = ["BaseSink", "Deadline", "ForeignSink", "adopt", "close_all", "translate", "walk"]
+__all__ = [
+    "ABOUT_A_DOCUMENT",
+    "BaseSink",
+    "Deadline",
+    "ForeignSink",
+    "adopt",
+    "close_all",
+    "translate",
+    "walk",
+]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+ABOUT_A_DOCUMENT: Final = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+"""What Python raises for a wrong value: from a sink, it says that this document is the trouble."""
 
 
 class Deadline:
@@ -83,7 +95,7 @@ class BaseSink:
         self.name: str = name or self.type_name
         self.named_by_user: bool = name is not None
         self.children: tuple[BaseSink, ...] = tuple(children)
-        self.ledger = SinkLedger()
+        self.ledger: SinkLedger = SinkLedger()
         self.notice: NoticeFactory = json_notice
         self.retained = False  # shared with the tree that takes over: close() only flushes
         self._closed = False
@@ -180,8 +192,10 @@ class BaseSink:
 class ForeignSink(BaseSink):
     """A sink of somebody else's, with a ledger, and with its exceptions translated.
 
-    ``OSError`` and ``TimeoutError`` mean "try later".  Any other exception that is no ``SinkError``
-    points at a document: the batch is then written one by one, and what still fails is rejected.
+    Exceptions that Python raises for a wrong value (``TypeError``, ``ValueError``, ``LookupError``,
+    ``ArithmeticError``, ``AttributeError``) point at a document: the batch is then written one by one,
+    and what still fails is rejected.  Any other one (``OSError``, a client library's own) means "try
+    later, or elsewhere", so that a failover switches.
 
     Args:
         sink: Any object with ``write``, ``flush`` and ``close``.
@@ -191,7 +205,7 @@ class ForeignSink(BaseSink):
 
     def __init__(self, sink: Sink, *, name: str | None = None) -> None:
         super().__init__(name=name or _foreign_name(sink))
-        self.named_by_user = name is not None
+        self.named_by_user: bool = name is not None
         self.wrapped = sink
 
     def _write(self, batch: Sequence[Record]) -> None:
@@ -199,10 +213,8 @@ class ForeignSink(BaseSink):
             self.wrapped.write(batch)
         except SinkError:
             raise
-        except OSError as error:
-            raise translate(error, batch, self.name) from error
         except Exception as error:
-            if len(batch) == 1:
+            if len(batch) == 1 or not isinstance(error, ABOUT_A_DOCUMENT):
                 raise translate(error, batch, self.name) from error
             self._one_by_one(batch)
 
@@ -219,11 +231,11 @@ class ForeignSink(BaseSink):
                     ) from error
                 rejected.append(record)
                 reason = error
-            except OSError as error:
-                raise SinkUnavailableError(str(error), (*rejected, *batch[position:])) from error
-            except Exception as error:
+            except ABOUT_A_DOCUMENT as error:
                 rejected.append(record)
                 reason = error
+            except Exception as error:
+                raise SinkUnavailableError(str(error), (*rejected, *batch[position:])) from error
         if rejected:
             raise SinkRejectedError(f"{self.name} failed on {reason!r}", rejected) from reason
 
@@ -267,9 +279,9 @@ def translate(error: Exception, unwritten: Sequence[Record], name: str) -> SinkE
     text = f"{name}: {type(error).__name__}: {error}"
     if isinstance(error, TimeoutError):
         return SinkTimeoutError(text, unwritten)
-    if isinstance(error, OSError):
-        return SinkUnavailableError(text, unwritten)
-    return SinkRejectedError(text, unwritten)
+    if isinstance(error, ABOUT_A_DOCUMENT):
+        return SinkRejectedError(text, unwritten)
+    return SinkUnavailableError(text, unwritten)
 
 
 def adopt(sink: Any, argument: str = "sink") -> BaseSink:

@@ -13,6 +13,7 @@ from pylog_struct.errors import ConfigError, SinkUnavailableError
 from pylog_struct.sinks._rolling.announcer import Announcer
 from pylog_struct.sinks._rolling.direct import DirectPlacement
 from pylog_struct.sinks._rolling.events import FileEvent, FileListener
+from pylog_struct.sinks._rolling.files import fsync_directory
 from pylog_struct.sinks._rolling.latest import link_latest
 from pylog_struct.sinks._rolling.maintenance import Maintenance
 from pylog_struct.sinks._rolling.options import make_plan
@@ -32,6 +33,7 @@ __all__ = ["FileEvent", "FileListener", "RollingFileSink"]
 _LOOK: Final = 0.1  # seconds between two looks at the path
 _IDLE_LOOK: Final = 1.0  # the same while nothing is written
 _BACK_OFF: Final = (1.0, 60.0)  # seconds after a deferred roll-over: first, most
+_ROLLS: Final = 3  # tries for one record: the file that others began may be full again
 _INLINE_FILES: Final = 256  # most archives for which the count is enforced by the writer itself
 
 
@@ -259,11 +261,15 @@ class RollingFileSink(BaseSink):
             self._look(now)
         if self._segment is None:
             self._open(now)
-        if now >= self._roll_after:
+        for _ in range(_ROLLS):
+            if now < self._roll_after:
+                break
             if self._due_by_time():
                 self._roll("time", size)
             elif self._too_large(self._opened().file.end, size):
                 self._roll("size", size)
+            else:
+                break
         return self._opened()
 
     def _opened(self) -> Segment:
@@ -291,6 +297,8 @@ class RollingFileSink(BaseSink):
         self._take(self._placement.open(), now)
         segment = self._opened()
         self._announcer.note("opened", segment.file.path, "start" if not self._started else "again")
+        if self._plan.fsync:
+            fsync_directory(segment.file.target)
         first, self._started = not self._started, True
         least = self._plan.on_start
         if first and least is not None and segment.file.alone and segment.file.end >= least:
@@ -342,7 +350,7 @@ class RollingFileSink(BaseSink):
         try:
             result = self._placement.roll(segment, still_due)
         except OSError:
-            self._segment = None
+            self._drop_segment()
             raise
         if result.kind == "deferred":
             self._defer(result, segment, now)

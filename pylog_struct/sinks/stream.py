@@ -85,7 +85,7 @@ class StreamSink(BaseSink):
             msg = f'StreamSink.stream: {stream!r} is no stream; use "stdout", "stderr" or a file object'
             raise ConfigError(msg)
         if name is None and standard:
-            self.name = str(stream)
+            self.name: str = str(stream)
         self._stream = stream
         self._timeout = parse_duration(timeout, "StreamSink.timeout")
         self._forget()

@@ -113,10 +113,10 @@ class FailingSink(_FaultSink):
     ) -> None:
         super().__init__(inner, name=name)
         self.fail = fail
-        self.fault = Fault() if fault is None else fault
+        self.fault: Fault = Fault() if fault is None else fault
         self.fail_flush = fail_flush
         self.fail_close = fail_close
-        self.calls = 0
+        self.calls: int = 0
 
     @property
     def fail(self) -> Plan:
@@ -259,7 +259,7 @@ class CloggedSink(_FaultSink):
         name: str | None = None,
     ) -> None:
         super().__init__(inner, name=name)
-        self.entered = threading.Event()
+        self.entered: threading.Event = threading.Event()
         self._error = error
         self._free = threading.Event()
         if not clogged:

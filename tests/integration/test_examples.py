@@ -23,17 +23,18 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Snippet:
-    """One fenced ``python`` block.  A comment in the line before it says how it runs:
+    """The fenced ``python`` blocks of one page, in order, as one program.
 
-    ``<!-- snippet: continues -->``  after the block before it, in one program;
-    ``<!-- snippet: fails WORD -->``  it must end with an error that names WORD;
+    A comment in the line before a block may say that it is different:
+
     ``<!-- snippet: shown -->``  an excerpt: it only has to be valid Python.
+    ``<!-- snippet: fails WORDS -->``  after those before it, it must end with an error that has WORDS.
     """
 
     path: Path
     line: int
     code: str
-    how: str
+    error: str = ""
 
     @property
     def id(self) -> str:
@@ -48,12 +49,17 @@ def snippets() -> list[Snippet]:
         for match in _BLOCK.finditer(text):
             how = match["how"] or ""
             line = text.count("\n", 0, match.start("code")) + 1
-            code = match["code"]
-            if how == "continues":
-                code = program + code
-            if how != "shown" and not how.startswith("fails"):
+            compile(match["code"], f"{path}:{line}", "exec")
+            if how == "shown":
+                continue
+            # Empty lines in place of the text: line numbers of errors are those of the page.
+            code = program + "\n" * (line - 1 - program.count("\n")) + match["code"]
+            if how.startswith("fails "):
+                found.append(Snippet(path, line, code, how.removeprefix("fails ")))
+            else:
                 program = code
-            found.append(Snippet(path, line, code, how))
+        if program:
+            found.append(Snippet(path, 1, program))
     return found
 
 
@@ -74,21 +80,19 @@ def run(arguments: list[object], cwd: Path, **environment: str) -> subprocess.Co
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.id)
-def test_snippet_runs(snippet, tmp_path):
-    compile(snippet.code, snippet.id, "exec")
-    if snippet.how == "shown":
-        return
-    program = tmp_path / "snippet.py"
+def test_snippets_of_a_page_run(snippet, tmp_path):
+    program = tmp_path / "page.py"
     program.write_text(snippet.code, "utf-8")
 
-    if "\ndef test_" in f"\n{snippet.code}":
+    if "\ndef test_" in snippet.code:
         result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", program], tmp_path)
     else:
         result = run([program], tmp_path)
 
-    if snippet.how.startswith("fails"):
+    if snippet.error:
         assert result.returncode != 0
-        assert snippet.how.removeprefix("fails").strip() in result.stderr
+        # Once configure() was called, the error is an event like any other.
+        assert snippet.error in result.stdout + result.stderr
     else:
         assert result.returncode == 0, result.stdout + result.stderr
         assert "Traceback" not in result.stderr

@@ -6,6 +6,7 @@ import logging
 
 import pylog_struct
 from pylog_struct.sinks import MemorySink
+from pylog_struct.stdlib_bridge import BridgeHandler
 
 # "Using selector: EpollSelector", once a loop: not what a test at level DEBUG is about.
 logging.getLogger("asyncio").setLevel(logging.INFO)
@@ -29,5 +30,5 @@ def only_the_bridge():
     """Take pytest's own handlers off the root logger until the end of the test: they raise on odd values."""
     root = logging.getLogger()
     for handler in list(root.handlers):
-        if "LogCapture" in type(handler).__name__:
+        if not isinstance(handler, BridgeHandler):
             root.removeHandler(handler)

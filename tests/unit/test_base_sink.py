@@ -492,7 +492,8 @@ def test_an_open_file_is_refused_and_shown_its_sink(file):
     ("error", "kind", "retryable"),
     [(TimeoutError("t"), SinkTimeoutError, True), (OSError(28, "full"), SinkUnavailableError, True),
      (BrokenPipeError(32, "pipe"), SinkUnavailableError, True), (ValueError("v"), SinkRejectedError, False),
-     (MemoryError(), SinkRejectedError, False)],
+     (KeyError("k"), SinkRejectedError, False),
+     (MemoryError(), SinkUnavailableError, True), (RuntimeError("r"), SinkUnavailableError, True)],
 )  # fmt: skip
 def test_translate_says_the_same_in_our_words(error, kind, retryable):
     told = translate(error, _BATCH, "main")

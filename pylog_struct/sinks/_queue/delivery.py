@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pylog_struct import diagnostics
 from pylog_struct.errors import SinkClosedError, SinkError
 from pylog_struct.ledger import DropReason
-from pylog_struct.sinks.base import translate
+from pylog_struct.sinks.base import ABOUT_A_DOCUMENT, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ class Delivery:
             return self._failed(error, batch, time.perf_counter() - started)
         except Exception as error:
             seconds = time.perf_counter() - started
-            if isinstance(error, OSError) or len(batch) == 1:
+            if len(batch) == 1 or not isinstance(error, ABOUT_A_DOCUMENT):
                 return self._failed(translate(error, batch, self._name), batch, seconds)
             # It may be about one document: do not let that one take the others along.
             self._ledger.failed(error, seconds=seconds)

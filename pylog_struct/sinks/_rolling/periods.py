@@ -60,7 +60,9 @@ class WallClock:
     def instant(self, wall: datetime) -> float:
         """Return the first moment at which the clock shows *wall* or later (Unix seconds)."""
         low, high = sorted(wall.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1))
-        while high - low >= 1:  # only where the clock is changed: a time shown twice, or never
+        if self.wall(low) >= wall:
+            return low  # shown once, or twice and this is the first time
+        while high - low >= 1:  # never shown: the moment at which the clock is put forward
             middle = (low + high) // 2
             if self.wall(middle) >= wall:
                 high = middle

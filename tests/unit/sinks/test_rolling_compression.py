@@ -162,6 +162,49 @@ def test_a_crash_leaves_the_whole_plain_or_the_whole_packed_file(tmp_path, momen
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_both_forms_of_one_archive_become_one(tmp_path, ending):
+    codec = compression.Codec(ending, 1)
+    data = b"".join(record(number, 1000).line + b"\n" for number in range(400))
+    for name in ("a-1.log", "a-2.log"):
+        (tmp_path / name).write_bytes(data)
+    with (tmp_path / f"a-1.log{ending}").open("wb") as raw, codec.writer(raw, 0) as stream:
+        stream.write(data)
+    whole = (tmp_path / f"a-1.log{ending}").read_bytes()
+    (tmp_path / f"a-2.log{ending}").write_bytes(whole[: len(whole) // 2])
+    sink = make(tmp_path, ending)
+    sink.write([record(0, 50)])
+    sink.close(10)
+    # The damaged one is nobody's to replace: the plain file stays beside it.
+    assert files(tmp_path) == [f"a-1.log{ending}", "a-2.log", f"a-2.log{ending}", "a.log"]
+
+
+@pytest.mark.parametrize("trick", ["gone before the lock", "replaced before the lock", "empty"])
+def test_what_changes_under_the_hands_is_left_alone(tmp_path, monkeypatch, trick):
+    source = tmp_path / "a-1.log"
+    source.write_bytes(b"" if trick == "empty" else b"x\n")
+    real = compression.OpenFile.lock
+
+    def lock(self, **keywords):
+        if trick == "gone before the lock":
+            source.unlink()
+        elif trick == "replaced before the lock":
+            source.rename(tmp_path / "away")
+            source.write_bytes(b"other\n")
+        return real(self, **keywords)
+
+    monkeypatch.setattr(compression.OpenFile, "lock", lock)
+    outcome = compression.compress(
+        str(source), compression.Codec(".gz", 6), compression.Ownership(), lambda: None
+    )
+    assert outcome is compression.Outcome.GONE
+    assert not (tmp_path / "a-1.log.gz").exists()
+    missing = compression.compress(
+        str(tmp_path / "b"), compression.Codec(".gz", 6), compression.Ownership(), lambda: None
+    )
+    assert missing is compression.Outcome.GONE
+
+
 def test_unfinished_files_of_others_stay(tmp_path):
     for name in (".a-1.log.gz.tmp", ".b-1.log.gz.tmp", "a-1.log.gz.tmp", ".a-01.txt.gz.tmp"):
         (tmp_path / name).write_bytes(b"x")

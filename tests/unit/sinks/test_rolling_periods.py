@@ -117,6 +117,13 @@ def test_a_time_that_the_clock_skips_is_the_moment_of_the_change():
         assert berlin.instant(datetime(2024, 3, 31, 2, minute)) == change
 
 
+def test_a_time_that_the_clock_shows_twice_is_the_first_showing():
+    berlin = WallClock(ZoneInfo("Europe/Berlin"))
+    for minute in (0, 15, 59):
+        first = datetime(2024, 10, 27, 0, minute, tzinfo=UTC).timestamp()
+        assert berlin.instant(datetime(2024, 10, 27, 2, minute)) == first
+
+
 def test_local_time_is_the_machines(monkeypatch):
     import time
 
