@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import structlog
 from structlog import BoundLoggerBase, DropEvent
+from structlog._config import BoundLoggerLazyProxy
 
 from pylog_struct import diagnostics
 from pylog_struct.errors import ConfigError
@@ -448,12 +449,12 @@ def _let_cached_proxies_pickle() -> None:
     structlog's proxies can be pickled until their first use when caching is on; we turn caching on,
     and users rely on pickling (it works in structlog's default, uncached).
     """
-    proxy = structlog._config.BoundLoggerLazyProxy
+    proxy: Any = BoundLoggerLazyProxy
 
     def state(self: Any) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "bind"}
 
-    proxy.__getstate__ = state  # type: ignore[method-assign]
+    proxy.__getstate__ = state
 
 
 def get_logger(name: str | None = None, **initial: Any) -> BoundLogger:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -28,6 +27,7 @@ from pylog_struct._exposition import (
     FreshMetric,
     values_lock,
 )
+from pylog_struct._published import Published, alive, entry_of
 from pylog_struct.ledger import LatencyHistogram
 from pylog_struct.levels import level_label
 
@@ -51,40 +51,6 @@ fork.hold(_making)
 def is_multiprocess() -> bool:
     """Whether prometheus-client keeps its values in files for other processes."""
     return "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
-
-
-class _Published:
-    """What of one ledger (or of one pipeline's counts) is in the metrics already."""
-
-    __slots__ = ("_reference", "_strong", "known", "roots")
-
-    def __init__(self, source: Any) -> None:
-        self.attach(source)
-        self._reference = weakref.ref(source)
-        self.roots = 0  # trees of which it is the outermost sink
-        self.known: dict[Any, float] = {}
-
-    @property
-    def source(self) -> Any:
-        """The object with the numbers; None if it was detached and nobody has it any more."""
-        return self._reference()
-
-    @property
-    def attached(self) -> bool:
-        return self._strong is not None
-
-    def attach(self, source: Any) -> None:
-        self._strong = source
-
-    def detach(self) -> None:
-        """Count on for as long as somebody else keeps it: an event after shutdown is a drop, too."""
-        self._strong = None
-
-    def growth(self, key: Any, value: float) -> float:
-        """How much *value* grew since the last call; a ledger that began again counts in full."""
-        before = self.known.get(key, 0)
-        self.known[key] = value
-        return value - before if value >= before else value
 
 
 class Pipeline:
@@ -148,8 +114,8 @@ class Metrics:
 
         self._all: list[FreshMetric] = []
         self._lock = threading.Lock()  # guards the objects against two updates at once
-        self._sinks: list[_Published] = []
-        self._pipelines: list[_Published] = []
+        self._sinks: list[Published] = []
+        self._pipelines: list[Published] = []
         self._trees: list[tuple[BaseSink, Pipeline]] = []
         self._shown: dict[_Reading, float] = {}  # the gauges as they were last set
 
@@ -261,14 +227,14 @@ class Metrics:
         with self._lock:
             inside = any(entry.source is root for entry in self._sinks)
             for sink in sinks:
-                _entry(self._sinks, sink).attach(sink)
-            entry = _entry(self._sinks, root)
+                entry_of(self._sinks, sink).attach(sink)
+            entry = entry_of(self._sinks, root)
             if inside and not entry.roots:  # what came while it was no root was counted at the root
                 with root.ledger.lock:
                     levels = dict(root.ledger.received_by_level)
                 entry.known.update({("event", level): count for level, count in levels.items()})
             entry.roots += 1
-            _entry(self._pipelines, pipeline).attach(pipeline)
+            entry_of(self._pipelines, pipeline).attach(pipeline)
             self._trees.append((root, pipeline))
 
     def detach(self, sinks: Iterable[BaseSink], root: BaseSink) -> None:
@@ -280,14 +246,14 @@ class Metrics:
         with self._lock:
             self._bring_up_to_date()
             for sink in gone:
-                _entry(self._sinks, sink).detach()
+                entry_of(self._sinks, sink).detach()
             tree = next((tree for tree in self._trees if tree[0] is root), None)
             if tree is not None:
                 self._trees.remove(tree)
                 if not any(sink is root for sink in gone):
-                    _entry(self._sinks, root).roots -= 1
+                    entry_of(self._sinks, root).roots -= 1
                 if not any(other[1] is tree[1] for other in self._trees):
-                    _entry(self._pipelines, tree[1]).detach()
+                    entry_of(self._pipelines, tree[1]).detach()
             self._bring_up_to_date()
 
     def publish(self) -> None:
@@ -303,9 +269,9 @@ class Metrics:
         """Do it; the caller holds the lock."""
         readings: dict[_Reading, float] = {}
         try:
-            for entry, sink in _alive(self._sinks):
+            for entry, sink in alive(self._sinks):
                 self._publish_sink(entry, sink, readings)
-            for entry, pipeline in _alive(self._pipelines):
+            for entry, pipeline in alive(self._pipelines):
                 self._publish_pipeline(entry, pipeline)
             for gauge, labels in self._shown.keys() - readings.keys():
                 gauge.labels(*labels).set(0)
@@ -316,7 +282,7 @@ class Metrics:
             diagnostics.report("metrics", "the metrics could not be brought up to date", error)
 
     def _publish_sink(
-        self, entry: _Published, sink: BaseSink, readings: dict[_Reading, float]
+        self, entry: Published, sink: BaseSink, readings: dict[_Reading, float]
     ) -> None:
         sink.statistics()  # some bring their details up to date only when they are asked
         name, ledger = sink.name, sink.ledger
@@ -384,7 +350,7 @@ class Metrics:
             if detail.startswith("failover.active."):
                 yield self.active, (name, detail.removeprefix("failover.active.")), value
 
-    def _publish_pipeline(self, entry: _Published, pipeline: Pipeline) -> None:
+    def _publish_pipeline(self, entry: Published, pipeline: Pipeline) -> None:
         discarded, stages = pipeline.read()
         for level, count in discarded.items():
             self.events.labels(level).inc(entry.growth(("discarded", level), count))
@@ -403,18 +369,3 @@ class Metrics:
 
 _Reading = tuple[FreshGauge, tuple[str, ...]]
 """One gauge and the values of its labels."""
-
-
-def _entry(entries: list[_Published], source: Any) -> _Published:
-    for entry in entries:
-        if entry.source is source:
-            return entry
-    entries.append(_Published(source))
-    return entries[-1]
-
-
-def _alive(entries: list[_Published]) -> list[tuple[_Published, Any]]:
-    """The entries with their sources, which cannot vanish meanwhile; the others are forgotten."""
-    found = [(entry, source) for entry in entries if (source := entry.source) is not None]
-    entries[:] = [entry for entry, _ in found]
-    return found

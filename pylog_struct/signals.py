@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import threading
 from collections.abc import Iterable
@@ -101,7 +100,7 @@ class SignalDrain:
         previous = self._previous.get(number, signal.SIG_DFL)
         self._restore(number, previous)
         if self._draining:
-            os.kill(os.getpid(), number)
+            _raise_again(number)
             return
         self._draining = True
         try:
@@ -110,11 +109,20 @@ class SignalDrain:
                 self._drain_and_raise, (number, previous in {signal.SIG_DFL, None})
             )
         except RuntimeError:
-            os.kill(os.getpid(), number)
+            _raise_again(number)
 
     def _drain_and_raise(self, number: int, last: bool) -> None:
         try:
             self._drain(last)
         finally:
             self._draining = False
-            os.kill(os.getpid(), number)
+            _raise_again(number)
+
+
+def _raise_again(number: int) -> None:
+    """Send the signal to the main thread: one that blocks there is not woken by any other."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:
+        signal.raise_signal(number)

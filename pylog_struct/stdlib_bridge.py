@@ -13,6 +13,7 @@ from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.thresholds import THRESHOLDS, named_logger
 
 if TYPE_CHECKING:
+
     from pylog_struct.pipeline import Pipeline
 
 __all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
@@ -33,7 +34,7 @@ class BridgeHandler(logging.Handler):
 
     def createLock(self) -> None:  # noqa: N802 - the stdlib's name
         """Need none: the pipeline is thread-safe, and a lock here could deadlock a signal handler."""
-        self.lock: None = None
+        self.lock: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Deliver one record."""

@@ -44,7 +44,7 @@ def describe_exception(
         show_locals: Add the local variables of each frame (bounded ``repr``).
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: nothing else.
+        BaseException: no ``Exception``; only what a signal handler raises meanwhile.
 
     Threads: thread-safe.  Blocks: reads each source file once, see also :func:`safe_repr`.
     """

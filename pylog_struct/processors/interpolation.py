@@ -109,7 +109,7 @@ def interpolate(
         limits: Bounds on the text of each argument.
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: nothing else.
+        BaseException: no ``Exception``; only what a signal handler raises meanwhile.
 
     Threads: thread-safe.  Blocks: see :func:`safe_repr`.
     """

@@ -8,6 +8,7 @@ and length.  ``docs/explanation/rendering.md`` has the experiments.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from enum import EnumMeta
 from typing import Any, Final
@@ -57,12 +58,12 @@ def render_json(
     Args:
         event_dict: The event; it and everything in it stays as it is.
         limits: What is kept of values that have no end.
-        on_error: Told about every event that could not be rendered as it was; may not be None
-            for the trouble to be counted.  What it raises is ignored.
+        on_error: Told about every event that could not be rendered as it was.  What it raises
+            is ignored.
         strict: Let errors through instead of replacing what causes them (for tests).
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: nothing else, unless *strict*.
+        BaseException: no ``Exception``; only what a signal handler raises meanwhile.
         TypeError: only if *strict*: some value would have been replaced or cut.
 
     Threads: thread-safe, re-entrant.  Blocks: see :func:`pylog_struct.processors.safe_repr.safe_repr`.
@@ -214,12 +215,9 @@ class _PlainCopy:
 
 
 def _tell(on_error: OnError | None, stage: str, error: BaseException) -> None:
-    if on_error is None:
-        return
-    try:
-        on_error(stage, error)
-    except Exception:  # the hook is how trouble is told; there is no other
-        pass
+    if on_error is not None:
+        with contextlib.suppress(Exception):  # the hook is how trouble is told; there is no other
+            on_error(stage, error)
 
 
 def _stub(event_dict: Any, failure: BaseException) -> bytes:

@@ -63,7 +63,8 @@ def safe_repr(
         seconds: Time for a class that was not seen to be quick before.
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: they are not the object's, but the thread's.
+        BaseException: no ``Exception``; only what a signal handler raises meanwhile.  One that the
+            object raises itself is contained.
 
     Threads: thread-safe, re-entrant.  Blocks: up to *seconds*, see ``docs/explanation/rendering.md``.
     Where no thread can be started (interpreter shutdown) the class and address stand in.

@@ -36,7 +36,7 @@ def sanitise(value: Any, *, limits: Limits = DEFAULT_LIMITS) -> Any:
     what is there.
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: nothing else.
+        BaseException: no ``Exception``; only what a signal handler raises meanwhile.
 
     Threads: thread-safe; *value* may be changed by other threads meanwhile.
     Blocks: up to ``limits.repr_seconds`` for the first object of a class, see :func:`safe_repr`.

@@ -15,6 +15,9 @@ from pylog_struct.errors import SinkError
 from pylog_struct.sinks.bounded_queue import QueueSink
 from pylog_struct.sinks.memory import MemorySink
 
+# By a thread, because SIGALRM is used here.
+pytestmark = pytest.mark.timeout(100, method="thread")
+
 POLICIES = ["discard", "block", "discard_low_level", "discard_oldest"]
 
 
@@ -31,8 +34,26 @@ def every_millisecond():
     """Run a function in a signal handler, once a millisecond."""
     previous = signal.getsignal(signal.SIGALRM)
 
+    inside = False
+
+    def handler(*_):
+        # Not in the middle of itself: on a slow day it takes more than a millisecond, and a
+        # thousand of them inside each other are a RecursionError of this test's own making.
+        nonlocal inside
+        if not inside:
+            inside = True
+            try:
+                function_to_run()
+            finally:
+                inside = False
+
+    def function_to_run():
+        raise AssertionError
+
     def start(function):
-        signal.signal(signal.SIGALRM, lambda *_: function())
+        nonlocal function_to_run
+        function_to_run = function
+        signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
     def stop():

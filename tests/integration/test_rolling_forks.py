@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +16,9 @@ from pylog_struct.sinks.rolling_file import RollingFileSink
 
 if sys.platform == "win32":
     pytest.skip("no fork on Windows", allow_module_level=True)
+
+# Python 3.12 warns of forks beside threads (the janitor's, here); surviving them is the point.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
 
 def in_child(work) -> int:
@@ -70,6 +74,18 @@ def test_a_child_that_does_nothing_keeps_no_archive_locked(tmp_path):
         for descriptor in (*ready, *done):
             os.close(descriptor)
         sink.close(5)
+
+
+def test_a_child_has_no_descriptor_of_its_parents_files(tmp_path):
+    sink = RollingFileSink(tmp_path / "a.log")
+    sink.write([record(0)])
+
+    def child():
+        here = {str(path.resolve()) for path in Path("/proc/self/fd").iterdir()}
+        assert str(tmp_path / "a.log") not in here
+
+    assert in_child(child) == 0
+    sink.close(5)
 
 
 def test_a_childs_exit_does_not_unlock_the_parents_file(tmp_path):

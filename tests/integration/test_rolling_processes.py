@@ -20,6 +20,9 @@ from pylog_struct.sinks.rolling_file import RollingFileSink
 if sys.platform == "win32":
     pytest.skip("one process only on Windows", allow_module_level=True)
 
+# Python 3.12 warns of forks beside threads (the janitor's, here); surviving them is the point.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 WORKER = Path(__file__).parents[1] / "support" / "rolling_worker.py"
 # Seconds in the name: rolls by time every second, by size in between.
 PATTERN = "app-%d{yyyy-MM-dd-HH-mm-ss}-%i.jsonl.gz"

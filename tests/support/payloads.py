@@ -26,6 +26,7 @@ import pathlib
 import queue
 import re
 import socket
+import sys
 import threading
 import types
 import unittest.mock
@@ -77,6 +78,11 @@ class RaisingBaseRepr:
 
     def __repr__(self):
         raise self.Unusual
+
+
+class ExitingRepr:
+    def __repr__(self):
+        raise SystemExit(3)
 
 
 class LyingRepr:
@@ -252,6 +258,10 @@ class FakeDataclass:
 
 FieldRaises = dataclasses.make_dataclass("FieldRaises", [("good", int), ("bad", int)])
 FieldRaises.bad = property(lambda self: 1 / 0, lambda self, value: None)
+
+
+ExitingField = dataclasses.make_dataclass("ExitingField", [("bad", int)])
+ExitingField.bad = property(lambda self: sys.exit(), lambda self, value: None)
 
 
 class FakeStruct:
@@ -838,6 +848,8 @@ PAYLOADS: list[Payload] = [
         RaisingBaseRepr,
         "<unrepresentable RaisingBaseRepr: RaisingBaseRepr.Unusual>",
     ),
+    Payload("exiting repr", ExitingRepr, "<unrepresentable ExitingRepr: SystemExit>"),
+    Payload("exiting field", lambda: ExitingField(1), "<unrepresentable ExitingField: SystemExit>"),
     Payload("lying repr", LyingRepr, "<unrepresentable LyingRepr: TypeError>"),
     Payload("recursive repr", RecursiveRepr, "<unrepresentable RecursiveRepr: RecursionError>"),
     Payload("huge repr", HugeRepr),

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 import weakref
+from typing import ClassVar
 
 import pytest
 
@@ -104,6 +105,26 @@ def test_a_held_lock_is_free_in_the_child_though_a_thread_keeps_taking_it():
     lock.release()
 
 
+def test_a_fork_waits_for_the_thread_that_has_a_held_lock():
+    lock = threading.Lock()
+    fork.hold(lock)
+    taken, go_on = threading.Event(), threading.Event()
+
+    def work():
+        with lock:
+            taken.set()
+            go_on.wait(0.3)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert taken.wait(20)
+    try:
+        assert _child_says(lambda: lock.acquire(blocking=False)) == "True"
+    finally:
+        go_on.set()
+        thread.join()
+
+
 def test_a_lock_that_is_never_released_does_not_hold_up_the_fork_for_ever():
     lock = threading.Lock()
     fork.hold(lock)
@@ -144,6 +165,34 @@ def test_two_threads_may_fork_at_once():
     assert all(lock.acquire(timeout=10) for lock in locks)
     for lock in locks:
         lock.release()
+
+
+class ForkingLock:
+    """Lets another thread fork in the middle of a fork: between two locks that are taken for it."""
+
+    journal: ClassVar[list] = []
+
+    def acquire(self, timeout):
+        self.journal.append(("acquire", threading.get_ident()))
+        if len(self.journal) == 2:
+            other = threading.Thread(target=_child_says, args=(lambda: "",))
+            other.start()
+            other.join()
+        return True
+
+    def release(self):
+        self.journal.append(("release", threading.get_ident()))
+
+
+def test_a_fork_gives_back_only_what_it_took_itself():
+    locks = [ForkingLock(), ForkingLock()]
+    for lock in locks:
+        fork.hold(lock)
+    assert _child_says(lambda: "x") == "x"
+    threads = [thread for _, thread in ForkingLock.journal]
+    me = threading.get_ident()
+    assert len(threads) == 8
+    assert [thread == me for thread in threads] == [True] * 2 + [False] * 4 + [True] * 2
 
 
 class ShakySet:

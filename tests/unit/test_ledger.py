@@ -272,10 +272,10 @@ def test_a_signal_handler_may_count_while_the_same_ledger_is_counting():
         ledger.failed(SinkUnavailableError("x"))
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
     rounds = 0
     try:
-        while handled < 200:
+        while handled < 3_000:
             rounds += 1
             ledger.refused(_records(1), DropReason.LOW_LEVEL)
             ledger.count("detail")

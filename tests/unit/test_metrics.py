@@ -721,10 +721,10 @@ def test_a_signal_handler_may_count_in_the_middle_of_a_count(counts):
         counts.error("processor")
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
     rounds = 0
     try:
-        while handled < 200:
+        while handled < 3_000:
             rounds += 1
             counts.discard("info")
             counts.error("processor")

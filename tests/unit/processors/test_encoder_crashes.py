@@ -101,7 +101,7 @@ VILLAINS = {
                 shared.pop(f"n{n * 7 % 500}", None)
         threads = [threading.Thread(target=change) for _ in range(8)]
         for thread in threads: thread.start()
-        for _ in range(200): render(shared)
+        for _ in range(50): render(shared)
         stop.set()
         for thread in threads: thread.join()
     """,

@@ -325,12 +325,12 @@ class TestCallersObjects:
                     shared["list"].clear()
 
         interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)
+        sys.setswitchinterval(1e-5)
         threads = [threading.Thread(target=mutate, args=(seed,)) for seed in range(8)]
         for thread in threads:
             thread.start()
         try:
-            for _ in range(300):
+            for _ in range(60):
                 line = render_json(
                     {"event": "x", **shared}, on_error=lambda *call: errors.append(call)
                 )

@@ -215,6 +215,20 @@ def test_unfinished_files_of_others_stay(tmp_path):
     assert left == [".a-01.txt.gz.tmp", ".a.log.lock", ".b-1.log.gz.tmp", "a-1.log.gz.tmp", "a.log"]
 
 
+def test_an_unfinished_file_that_another_process_is_filling_stays(tmp_path):
+    source = tmp_path / "a-1.log"
+    source.write_bytes(b"{}\n")
+    (tmp_path / ".a-1.log.gz.tmp").write_bytes(b"half")
+    busy = compression.OpenFile(os.open(source, os.O_RDONLY), str(source))
+    assert busy.lock(exclusive=True)
+    sink = make(tmp_path)
+    sink.write([record(0, 50)])
+    settle(sink)
+    assert (tmp_path / ".a-1.log.gz.tmp").read_bytes() == b"half"
+    busy.close()
+    sink.close(5)
+
+
 def test_a_packed_file_that_is_something_else_stays_and_so_does_the_plain_one(tmp_path, capsys):
     (tmp_path / "a-1.log").write_bytes(b"plain\n")
     with gzip.open(tmp_path / "a-1.log.gz", "wb") as file:

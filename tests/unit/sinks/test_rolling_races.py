@@ -9,7 +9,7 @@ import pytest
 from support.rolling import content, files, numbers, record
 
 from pylog_struct.errors import SinkUnavailableError
-from pylog_struct.sinks._rolling import active, rename
+from pylog_struct.sinks._rolling import active, rename, state
 from pylog_struct.sinks._rolling.files import Ownership
 from pylog_struct.sinks._rolling.state import RollLock, RollState
 from pylog_struct.sinks.rolling_file import RollingFileSink
@@ -75,12 +75,43 @@ def test_whoever_waited_for_the_lock_looks_again(tmp_path, clock, path):
     first.write([record(0, 60)])
     second.write([record(1, 30)])
     first.write([record(2, 60)])  # rolls
-    second.write([record(3, 90)])  # would roll, and joins; then the new file is too small for it
+    second.write([record(3, 30)])  # would roll, and joins
     first.close(1)
     second.close(1)
     assert numbers(tmp_path) == [0, 1, 2, 3]
     rolled = [sink.statistics().details.get("rollovers.size", 0) for sink in (first, second)]
-    assert sum(rolled) == len(files(tmp_path)) - 1 == 2
+    assert sum(rolled) == len(files(tmp_path)) - 1 == 1
+
+
+@pytest.mark.parametrize("path", ["a.log", None])
+def test_whoever_joins_rolls_again_if_the_new_file_is_full_too(tmp_path, clock, path):
+    first, second = make(tmp_path, clock, path), make(tmp_path, clock, path)
+    first.write([record(0, 60)])
+    second.write([record(1, 30)])
+    first.write([record(2, 60)])
+    second.write([record(3, 90)])
+    first.close(1)
+    second.close(1)
+    assert numbers(tmp_path) == [0, 1, 2, 3]
+    assert max((tmp_path / name).stat().st_size for name in files(tmp_path)) <= 100
+
+
+def test_a_lock_file_that_was_removed_while_waiting_is_no_lock(tmp_path, monkeypatch):
+    lock = RollLock(str(tmp_path / "lock"), Ownership(), parents=False)
+    real = state.open_or_create
+    calls = []
+
+    def slow(path, *arguments, **keywords):
+        fd = real(path, *arguments, **keywords)
+        calls.append(path)
+        if len(calls) == 1:
+            os.unlink(path)  # noqa: PTH108 - as somebody tidy would
+        return fd
+
+    monkeypatch.setattr(state, "open_or_create", slow)
+    with lock.hold(0.1) as first, lock.hold(0.0) as second:
+        assert first is not None
+        assert second is None
 
 
 @pytest.mark.parametrize("path", ["a.log", None])
@@ -204,14 +235,14 @@ def test_the_facts_survive_a_round_trip():
     from datetime import datetime
 
     when = datetime(2024, 3, 5, 7, 8, 9)
-    state = RollState(7, when, 3, (when, 4))
+    facts = RollState(7, when, 3, (when, 4))
     for index in range(40):
-        state = state.rolled(when, index, when)
-    data = state.encode()
+        facts = facts.rolled(when, index, when)
+    data = facts.encode()
     assert len(data) == 1024
     assert data.endswith(b"\n")
-    assert RollState.decode(data) == state
-    assert state.last == (when, 39)
+    assert RollState.decode(data) == facts
+    assert facts.last == (when, 39)
 
 
 def test_a_direct_file_whose_compressed_twin_appears_is_left_for_the_next(

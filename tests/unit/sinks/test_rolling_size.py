@@ -41,6 +41,13 @@ def test_no_file_is_larger_than_the_limit_and_none_is_left_half_empty(tmp_path):
     assert numbers(tmp_path) == list(range(400))
 
 
+def test_the_newline_counts(tmp_path):
+    sink = make(tmp_path, max_bytes=190)
+    sink.write([record(n, 20) for n in range(30)])
+    sink.close(1)
+    assert max((tmp_path / name).stat().st_size for name in files(tmp_path)) == 180
+
+
 def test_a_file_may_be_exactly_as_large_as_the_limit(tmp_path):
     sink = make(tmp_path, max_bytes=300)
     sink.write([record(n, 100) for n in range(3)])
