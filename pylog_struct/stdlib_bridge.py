@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_SPECIAL: Final = frozenset({"exc_info", "stack_info"})
+_BESIDE: Final = "_pylog_struct_extra"
 # What uvicorn adds for its own console formatter (the same message again, with colours), and
 # what structlog's wrap_for_formatter adds for its own.
 _NOISE: Final = frozenset({"color_message", "_logger", "_name"})
@@ -65,6 +68,9 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
         for key, value in record.__dict__.items()
         if key not in _STANDARD and key not in _NOISE
     }
+    if _BESIDE in fields:
+        for key, value in fields.pop(_BESIDE).items():
+            fields[f"extra.{key}" if key in _SPECIAL else key] = value
     event: Any = record.msg
     if isinstance(event, dict):  # structlog's own wrap_for_formatter, or logger.info({...})
         fields = {**event, **fields}
@@ -92,8 +98,37 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
     )
 
 
+def _make_record_of(original: Any) -> Any:
+    """Return ``Logger.makeRecord`` without its ``KeyError`` for ``extra={"name": …}`` and the like.
+
+    Such keys travel beside the record's own attributes, under :data:`_BESIDE`.
+    """
+
+    @functools.wraps(original)
+    def make_record(self: logging.Logger, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        # (name, level, fn, lno, msg, args, exc_info, func=None, extra=None, sinfo=None)
+        extra = args[8] if len(args) > 8 else kwargs.get("extra")
+        beside: dict[str, Any] = {}
+        if extra and not _STANDARD.isdisjoint(extra):
+            beside = {key: extra[key] for key in extra if key in _STANDARD}
+            rest = {key: extra[key] for key in extra if key not in _STANDARD}
+            if len(args) > 8:
+                args = (*args[:8], rest, *args[9:])
+            else:
+                kwargs["extra"] = rest
+        record: logging.LogRecord = original(self, *args, **kwargs)
+        if beside:
+            record.__dict__[_BESIDE] = beside
+        return record
+
+    return make_record
+
+
 class Bridge:
     """Puts a :class:`BridgeHandler` on the root logger, and takes it away again.
+
+    While it is there, ``extra=`` may have any keys: the stdlib refuses those that are attributes of
+    a ``LogRecord``, with a ``KeyError`` in the log call.
 
     Handlers of the root logger that write to stdout or stderr are taken off meanwhile (the lines
     would come twice); others, a file or a test's capture, stay.
@@ -104,6 +139,7 @@ class Bridge:
         self._removed: list[logging.Handler] = []
         self._level = logging.WARNING
         self._installed = False
+        self._make_record: tuple[Any, Any] | None = None  # the stdlib's, and ours
 
     @property
     def installed(self) -> bool:
@@ -119,6 +155,9 @@ class Bridge:
             for handler in self._removed:
                 root.removeHandler(handler)
             root.addHandler(self._handler)
+            original = logging.Logger.makeRecord
+            self._make_record = (original, _make_record_of(original))
+            logging.Logger.makeRecord = self._make_record[1]  # type: ignore[method-assign]
             self._installed = True
         self.apply(THRESHOLDS.effective(""))
 
@@ -136,6 +175,8 @@ class Bridge:
         for handler in self._removed:
             root.addHandler(handler)
         root.setLevel(self._level)
+        if self._make_record is not None and logging.Logger.makeRecord is self._make_record[1]:
+            logging.Logger.makeRecord = self._make_record[0]  # type: ignore[method-assign]
         self._removed = []
         self._installed = False
 

@@ -262,11 +262,11 @@ class ForeignSink(BaseSink):
             return None
         try:
             wait: Any = poll(now)
+            return None if wait is None else float(wait)
         except SinkError:
             raise
         except Exception as error:
             raise translate(error, (), self.name) from error
-        return None if wait is None else float(wait)
 
 
 def _foreign_name(sink: object) -> str:

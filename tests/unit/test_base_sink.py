@@ -419,6 +419,14 @@ def test_a_foreign_sink_may_have_timed_work():
     assert sink.poll(1.0) is None
 
 
+@pytest.mark.parametrize("answer", ["soon", [], object()])
+def test_an_answer_of_poll_that_is_no_number_is_a_sink_error(answer):
+    foreign = ListSink()
+    foreign.poll = lambda _now: answer
+    with pytest.raises(SinkError):
+        adopt(foreign).poll(1.0)
+
+
 class HTTPLogSink(ListSink):
     pass
 

@@ -286,6 +286,7 @@ def test_a_signal_handler_may_count_while_the_same_ledger_is_counting():
     stats = ledger.snapshot("x")
     total = rounds + handled
     assert stats.balanced
+    assert stats.drops == {("low_level", "info"): total}
     assert (stats.dropped, stats.details["detail"], stats.errors["SinkUnavailableError"]) == (
         total,
         total,

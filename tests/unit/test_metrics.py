@@ -625,6 +625,7 @@ def test_detached_sinks_are_not_kept_alive(registry, metrics, counts):
     gc.collect()
     assert reference() is None
     assert _scrape(registry)["pylog_events_written_total", "main"] == 0
+    assert metrics._sinks == []  # nor is what was noted about them
 
 
 def test_detaching_what_was_never_attached_is_no_error(registry, metrics, queue):

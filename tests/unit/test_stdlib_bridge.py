@@ -92,6 +92,54 @@ def test_through_a_queue_everything_is_kept():
 ATTRIBUTES = sorted(vars(logging.makeLogRecord({})))
 
 
+@pytest.mark.parametrize("name", [*ATTRIBUTES, "message", "asctime", "taskName"])
+def test_every_attribute_of_a_log_record_can_be_a_key_of_extra(name):
+    sink = memory_pipeline()
+
+    logging.getLogger("x").info("m %s", 1, extra={name: "mine", "other": 2}, stack_info=True)
+    pylog_struct.shutdown()
+
+    event = sink.events[0]
+    assert (event["logger"], event["event"], event["other"]) == ("x", "m 1", 2)
+    assert "mine" in (event.get(name), event.get(f"extra.{name}"))
+    with pytest.raises(KeyError):  # the stdlib's own behaviour is back
+        logging.getLogger("x").error("m", extra={"name": "mine"})
+
+
+def test_keys_of_extra_are_the_same_as_those_of_structlogs_door():
+    sink = memory_pipeline()
+
+    both("info", "m", name="mine", thread=5, message="text", args=[1])
+
+    first, second = sink.events
+    assert without(first) == without(second)
+    assert (first["name"], first["thread"]) == ("mine", 5)
+
+
+def test_records_may_be_made_by_keyword_too():
+    memory_pipeline()
+
+    record = logging.getLogger("x").makeRecord(
+        "x", 20, "f", 1, "m", (), None, extra={"name": "mine", "a": 1}
+    )
+
+    assert (record.name, record.a) == ("x", 1)
+
+
+def test_a_make_record_of_somebody_elses_stays_theirs():
+    memory_pipeline()
+    ours = logging.Logger.makeRecord
+    try:
+        logging.Logger.makeRecord = theirs = lambda self, *args, **kwargs: ours(
+            self, *args, **kwargs
+        )
+        pylog_struct.shutdown()
+        assert logging.Logger.makeRecord is theirs
+        assert logging.getLogger("x").makeRecord("x", 20, "f", 1, "m", (), None).name == "x"
+    finally:
+        logging.Logger.makeRecord = ours.__wrapped__
+
+
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_reserved_names_in_a_record_that_others_made_raise_nothing(name):
     sink = memory_pipeline()

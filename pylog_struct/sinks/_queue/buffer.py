@@ -439,7 +439,8 @@ class RecordBuffer:
     def abandon(self) -> tuple[list[Record], list[Record]]:
         """Empty the queue; return what was held and what was queued.
 
-        In the ledger both still wait: the caller says what became of them.
+        In the ledger both still wait: the caller says what became of them.  Tickets stay as they
+        are: nobody may be told that these were written.
         """
         with self.lock:
             self.stop_intake()
@@ -449,6 +450,4 @@ class RecordBuffer:
             self.queued.clear()
             self.size = 0
             self.bytes = 0
-            for ticket in self._tickets:
-                ticket.left = 0
             return held, queued

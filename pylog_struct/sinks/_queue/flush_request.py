@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class FlushRequest:
         self._gate.acquire()
 
     def finish(self, error: Exception | None = None) -> None:
-        """Let the waiting thread go on; called once, by the worker."""
-        self.error = error
+        """Let the waiting thread go on; only the first call counts."""
         if self._gate.locked():
-            self._gate.release()
+            self.error = error
+            with suppress(RuntimeError):  # the worker and close() at the same moment
+                self._gate.release()
 
     def wait(self, seconds: float) -> bool:
         """Return whether it is finished within *seconds*."""

@@ -509,6 +509,14 @@ class TestSource:
         for _ in range(2):
             assert "code" not in self.frames_of(filename)[-1]
 
+    def test_only_regular_files_are_opened(self, monkeypatch):
+        opened = []
+        monkeypatch.setattr(linecache, "updatecache", lambda name, *rest: opened.append(name) or [])
+        self.frames_of("/dev/zero")
+        self.frames_of("/")
+
+        assert not {"/dev/zero", "/"} & set(opened)
+
     def test_a_file_that_is_too_long_is_not_read(self, tmp_path):
         path = tmp_path / "long.py"
         path.write_text("1 / 0\n" * 1_000_000)
