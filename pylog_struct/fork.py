@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pylog_struct import diagnostics
 
-__all__ = ["hold", "register"]
+__all__ = ["hold", "register", "under_way"]
 
 
 class _ForkAware(Protocol):
@@ -44,6 +44,11 @@ def register(thing: _ForkAware) -> None:
 def hold(lock: Any) -> None:
     """Take *lock* (short critical sections only) around every fork; holds only a weak reference."""
     _held.add(lock)
+
+
+def under_way() -> bool:
+    """Whether this thread is in the middle of a fork, with locks of other objects in its hands."""
+    return bool(_fork.taken)
 
 
 def _snapshot(things: weakref.WeakSet[Any]) -> list[Any]:

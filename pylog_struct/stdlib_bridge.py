@@ -7,6 +7,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from pylog_struct import fork
 from pylog_struct.bound_logger import level_name
 from pylog_struct.levels import WARNING
 from pylog_struct.pipeline import ACTIVE
@@ -14,7 +15,6 @@ from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.thresholds import THRESHOLDS, named_logger
 
 if TYPE_CHECKING:
-
     from pylog_struct.pipeline import Pipeline
 
 __all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
@@ -22,6 +22,7 @@ __all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SPECIAL: Final = frozenset({"exc_info", "stack_info"})
 _BESIDE: Final = "_pylog_struct_extra"
+_GUARD: Final[Any] = getattr(logging.Logger, "_tls", None)
 # What uvicorn adds for its own console formatter (the same message again, with colours), and
 # what structlog's wrap_for_formatter adds for its own.
 _NOISE: Final = frozenset({"color_message", "_logger", "_name"})
@@ -38,6 +39,26 @@ class BridgeHandler(logging.Handler):
     def createLock(self) -> None:  # noqa: N802 - the stdlib's name
         """Need none: the pipeline is thread-safe, and a lock here could deadlock a signal handler."""
         self.lock: Any = None
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Filter and deliver one record, without the lock that ``Handler.handle`` holds meanwhile."""
+        passed = self.filter(record)
+        if not passed:
+            return passed
+        if isinstance(passed, logging.LogRecord):  # a filter's own, from Python 3.12 on
+            record = passed
+        if _GUARD is None:
+            self.emit(record)
+            return passed
+        # From Python 3.13.4 on, records that come while a thread handles one are dropped without a
+        # word; ours may come: from a sink, a signal handler, __del__.
+        before = getattr(_GUARD, "in_progress", False)
+        _GUARD.in_progress = False
+        try:
+            self.emit(record)
+        finally:
+            _GUARD.in_progress = before
+        return passed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Deliver one record."""
@@ -89,7 +110,7 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
     pipeline.emit(
         record.levelno,
         record.levelname.lower() if record.levelname else level_name(record.levelno),
-        named_logger(record.name),
+        THRESHOLDS.passing(record.name),
         event,
         args,
         {},
@@ -116,7 +137,14 @@ def _make_record_of(original: Any) -> Any:
                 args = (*args[:8], rest, *args[9:])
             else:
                 kwargs["extra"] = rest
-        record: logging.LogRecord = original(self, *args, **kwargs)
+        record: logging.LogRecord
+        try:
+            record = original(self, *args, **kwargs)
+        except Exception:  # it asks the first argument whether it is a true mapping
+            if len(args) < 7:
+                raise
+            record = original(self, *args[:5], (), *args[6:], **kwargs)
+            record.args = args[5]
         if beside:
             record.__dict__[_BESIDE] = beside
         return record
@@ -220,8 +248,19 @@ class WarningsHook:
             return
         logger = named_logger("py.warnings")
         if logger.level <= WARNING:
-            fields = {"category": category.__name__, "filename": filename, "lineno": lineno}
-            pipeline.emit(WARNING, "warning", logger, safe_str(message), (), {}, fields)
+            fields: dict[str, Any] = {
+                "category": category.__name__,
+                "filename": filename,
+                "lineno": lineno,
+            }
+            record = pipeline.render(WARNING, "warning", logger, safe_str(message), (), {}, fields)
+            if record is None:
+                return
+            if fork.under_way():
+                # Python 3.12 warns of threads in the middle of os.fork(): not the time to wait.
+                ACTIVE.overdue.append(record)
+            else:
+                pipeline.deliver(record)
 
 
 BRIDGE: Final = Bridge()

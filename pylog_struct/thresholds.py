@@ -18,6 +18,8 @@ __all__ = ["ROOT_NAME", "THRESHOLDS", "NamedLogger", "Thresholds", "named_logger
 ROOT_NAME: Final = "root"
 """The name of a logger that was given none: the stdlib's word, so that both doors agree."""
 
+_LOCK_WAIT: Final = 0.1  # seconds
+
 
 class NamedLogger:
     """What structlog calls the wrapped logger: here a name and its threshold, and nothing else.
@@ -65,18 +67,40 @@ class Thresholds:
         self._lock = threading.RLock()  # guards the two mappings
         self._levels: dict[str, int] = {"": NOTSET}
         self._loggers: weakref.WeakValueDictionary[str, NamedLogger] = weakref.WeakValueDictionary()
+        self._seconds: list[weakref.ref[NamedLogger]] = []  # of a name that has one already; rare
         fork.register(self)
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
 
     def logger(self, name: str) -> NamedLogger:
-        """Return the one logger of this name."""
-        with self._lock:
+        """Return the one logger of this name.
+
+        Blocks for ``_LOCK_WAIT`` at most.  Whoever holds the lock may have been interrupted by a
+        finaliser that logs and waits for a queue, and whoever holds that queue's lock may be here,
+        in a signal handler: an unbounded wait would be a deadlock.  A second logger of the name,
+        which follows its level like the first, is the way out.
+        """
+        found = self._loggers.get(name)
+        if found is not None:
+            return found
+        lock = self._lock
+        if not lock.acquire(timeout=_LOCK_WAIT):
+            made = NamedLogger(name, self.effective(name))
+            self._seconds.append(weakref.ref(made))
+            made.level = self.effective(name)  # it may have changed before it was in the list
+            return made
+        try:
             found = self._loggers.get(name)
             if found is None:
                 found = self._loggers[name] = NamedLogger(name, self.effective(name))
             return found
+        finally:
+            lock.release()
+
+    def passing(self, name: str) -> NamedLogger:
+        """Return a logger of this name for one event, without a lock; not for keeping."""
+        return self._loggers.get(name) or NamedLogger(name, self.effective(name))
 
     def effective(self, name: str) -> int:
         """Return the level that *name* has now."""
@@ -121,6 +145,10 @@ class Thresholds:
     def _apply(self) -> None:
         for name, logger in list(self._loggers.items()):
             logger.level = self.effective(name)
+        for reference in list(self._seconds):
+            second = reference()
+            if second is not None:
+                second.level = self.effective(second.name)
 
 
 THRESHOLDS: Final = Thresholds()

@@ -48,7 +48,7 @@ def configure_logging() -> None:
                         OUTPUT / "primary" / "shop.jsonl",
                         pattern=OUTPUT / "primary" / "shop-%d{yyyy-MM-dd}-%i.jsonl.gz",
                         max_bytes="512 KiB",
-                        max_files=5,
+                        max_files=3,
                         name="primary",
                     ),
                     RollingFileSink(

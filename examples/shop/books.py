@@ -101,13 +101,12 @@ class Check:
 def log_files(directory: Path, shipped: Path | None = None) -> list[Path]:
     """Return the active file and the archives, each archive once, also those deleted since."""
     found = {path.name: path for path in shipped.iterdir()} if shipped else {}
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and not path.is_symlink() and ".jsonl" in path.suffixes:
-            if path.suffix not in {".jsonl", ".gz"}:
-                continue  # the lock file beside the active one
-            # An archive that is being compressed has two names; the finished one counts.
-            if not (directory / f"{path.name}.gz").exists():
-                found[path.name] = path
+    for path in directory.rglob("*.jsonl*"):
+        if not path.is_file() or path.is_symlink() or path.suffix not in {".jsonl", ".gz"}:
+            continue  # the lock file beside the active one
+        # An archive that is being compressed has two names; the finished one counts.
+        if not path.with_name(f"{path.name}.gz").exists():
+            found[str(path.relative_to(directory))] = path
     return [found[name] for name in sorted(found)]
 
 

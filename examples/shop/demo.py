@@ -8,6 +8,7 @@ reports with the lines in its files.  Exit code 1 if they do not agree.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import signal
@@ -60,13 +61,30 @@ def start_shop(output: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def take_away(directory: Path) -> None:
     """The fault: the directory is somewhere else, and a file has its name.  Not even root can write."""
-    directory.rename(directory.with_name(f"{directory.name}.away"))
-    directory.write_text("no directory any more\n")
+    away = directory.with_name(f"{directory.name}.away")
+    directory.rename(away)
+    for number in itertools.count(1):
+        try:
+            with directory.open("x") as file:
+                file.write("no directory any more\n")
+        except FileExistsError:
+            # The shop was quicker and made the directory anew; what it wrote there counts as well.
+            directory.rename(away / f"interim-{number}")
+        else:
+            return
 
 
 def give_back(directory: Path) -> None:
+    """The end of the fault; the shop may be quicker here, too."""
+    away = directory.with_name(f"{directory.name}.away")
     directory.unlink()
-    directory.with_name(f"{directory.name}.away").rename(directory)
+    for number in itertools.count(1):
+        try:
+            away.rename(directory)
+        except OSError:
+            directory.rename(away / f"interim-back-{number}")
+        else:
+            return
 
 
 def run_load(console: Console, load: Load, output: Path, seconds: float) -> None:

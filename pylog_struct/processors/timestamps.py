@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["TimestampSource", "format_timestamp"]
 
 _SECOND: Final = 1_000_000_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = -62_135_596_800  # 0001-01-01T00:00:00Z
 _LAST: Final = 253_402_300_799  # 9999-12-31T23:59:59Z
 
@@ -41,11 +39,32 @@ def format_timestamp(ns: int, digits: int = 6) -> str:
             second, rest = _FIRST, 0
         elif second > _LAST:
             second, rest = _LAST, _SECOND - 1
-        text = (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
+        text = _civil(second)
         _cached = (second, text)
     if digits == 6:
         return "%s.%06dZ" % (text, rest // 1000)  # noqa: UP031 - the quickest spelling
     return f"{text}.{rest // 10 ** (9 - digits):0{digits}d}Z"
+
+
+def _civil(second: int) -> str:
+    """Return Unix time as ``2024-02-29T12:34:56``.
+
+    By arithmetic, not by :mod:`datetime`: that one crashes Python 3.13 when an object that logs in
+    its ``__del__`` is the first to use it after the interpreter has begun to take modules down.
+    The days are those of H. Hinnant's "chrono-Compatible Low-Level Date Algorithms": years begin in
+    March, in eras of 400 years.
+    """
+    days, rest = divmod(second, 86_400)
+    era, day_of_era = divmod(days + 719_468, 146_097)
+    year_of_era = (
+        day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096
+    ) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_from_march + 2) // 5 + 1
+    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
+    year = year_of_era + era * 400 + (month <= 2)
+    return f"{year:04d}-{month:02d}-{day:02d}T{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
 
 
 class TimestampSource:

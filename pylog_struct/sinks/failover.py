@@ -231,11 +231,11 @@ class FailoverSink(BaseSink):
         if self._names != [child.name for child in self.children]:
             self._publish()
         rest: Sequence[Record] = batch
-        rejected: list[Record] = []
+        answers: list[Outcome] = []
         errors: dict[int, SinkError] = {}
         notice: Record | None = None
         if self._active:
-            rest, notice = self._probe(batch, rejected, errors)
+            rest, notice = self._probe(batch, answers, errors)
         for position in self._order():
             if position in errors:
                 continue
@@ -250,18 +250,20 @@ class FailoverSink(BaseSink):
             if event is not None and taken:
                 self._switch(position, event)
             notice = None
-            rejected += outcome.rejected
+            answers.append(outcome)
             rest = outcome.unwritten
             if outcome.failure is None:
                 break
             errors[position] = outcome.failure
             self._failed(position)
+        rejected = [record for outcome in answers for record in outcome.rejected]
         if rest:
             self.ledger.count("failover.all_failed")
             raise all_failed(self.name, errors, in_order(batch, (*rejected, *rest)))
         if rejected:
-            msg = f"{self.name}: {len(rejected)} record(s) refused for good"
-            raise SinkRejectedError(msg, in_order(batch, rejected))
+            why = next(outcome.refusal for outcome in answers if outcome.rejected)
+            msg = f"{self.name}: {len(rejected)} record(s) refused for good: {why}"
+            raise SinkRejectedError(msg, in_order(batch, rejected)) from why
 
     def _order(self) -> list[int]:
         """The active one, those after it, and at last those that are preferred but failed before."""
@@ -269,7 +271,7 @@ class FailoverSink(BaseSink):
         return [*range(self._active, number), *range(self._active)]
 
     def _probe(
-        self, batch: Sequence[Record], rejected: list[Record], errors: dict[int, SinkError]
+        self, batch: Sequence[Record], answers: list[Outcome], errors: dict[int, SinkError]
     ) -> tuple[Sequence[Record], Record | None]:
         """Give the first record to a preferred alternative whose time has come.
 
@@ -288,7 +290,7 @@ class FailoverSink(BaseSink):
                 if outcome.unwritten:
                     continue
                 return rest, None  # it failed, and yet says that it took the record
-            rejected += outcome.rejected
+            answers.append(outcome)
             alternative.successes += 1
             alternative.probe_at = self._clock.monotonic() + self._interval
             if alternative.successes < self._probes:
@@ -318,7 +320,7 @@ class FailoverSink(BaseSink):
         if len(unwritten) == left and len(refused) == len(outcome.rejected):
             self.ledger.passed((notice,))
         answered = outcome.failure is None or left <= len(records)
-        return Outcome(unwritten, refused, outcome.failure), answered
+        return Outcome(unwritten, refused, outcome.failure, outcome.refusal), answered
 
     def _failed(self, position: int) -> None:
         alternative = self._alternatives[position]

@@ -152,6 +152,47 @@ def books(monkeypatch):
     del sys.modules["books"]
 
 
+@pytest.fixture
+def demo(monkeypatch):
+    monkeypatch.syspath_prepend(str(SHOP))
+    import demo
+
+    yield demo
+    for name in ("demo", "books", "load", "report"):
+        del sys.modules[name]
+
+
+def test_the_fault_wins_against_a_shop_that_makes_its_directory_anew(demo, tmp_path, monkeypatch):
+    logs = tmp_path / "primary"
+    logs.mkdir()
+    (logs / "shop.jsonl").write_text("1\n")
+    rename = Path.rename
+
+    def rename_and_race(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        if path == logs and not target.name.startswith("interim"):
+            logs.mkdir()
+            (logs / "shop.jsonl").write_text("2\n")
+        return moved
+
+    unlink = Path.unlink
+
+    def unlink_and_race(path: Path) -> None:
+        unlink(path)
+        logs.mkdir()
+        (logs / "shop.jsonl").write_text("3\n")
+
+    monkeypatch.setattr(Path, "rename", rename_and_race)
+    demo.take_away(logs)
+    assert logs.is_file()
+    monkeypatch.setattr(Path, "unlink", unlink_and_race)
+    demo.give_back(logs)
+    monkeypatch.undo()
+
+    found = demo.log_files(logs)
+    assert sorted(path.read_text() for path in found) == ["1\n", "2\n", "3\n"]
+
+
 LINES = [
     b'{"level":"info","logger":"shop","event":"order placed","request_id":"a"}\n',
     b'{"level":"error","logger":"shop","event":"payment failed","request_id":"b"}\n',
@@ -206,3 +247,13 @@ def test_an_archive_counts_once_while_it_is_being_compressed(books, tmp_path):
     (logs / "shop-1.jsonl").write_bytes(b"".join(LINES[:2]))
 
     assert [path.name for path in books.log_files(logs)] == ["shop-1.jsonl.gz", "shop.jsonl"]
+
+
+def test_the_readme_shows_a_run_of_the_demo_and_of_the_contest():
+    text = (ROOT / "README.md").read_text("utf-8")
+    demo = text.partition("<!-- demo:start -->")[2].partition("<!-- demo:end -->")[0]
+    contest = text.partition("<!-- bench:start -->")[2].partition("<!-- bench:end -->")[0]
+
+    assert "The ledger balances" in demo
+    assert "| pylog_struct, queued |" in contest
+    assert str(ROOT) not in text

@@ -10,12 +10,12 @@ import time
 
 import pytest
 import structlog
+from support.payloads import PAYLOADS
+from support.queue_sinks import FlakySink, GatedSink
 
 import pylog_struct
 from pylog_struct.sinks import FailoverSink, MemorySink, QueueSink
 from pylog_struct.stdlib_bridge import BridgeHandler
-from support.payloads import PAYLOADS
-from support.queue_sinks import FlakySink, GatedSink
 
 WATCHDOG = 60.0
 

@@ -177,6 +177,9 @@ def test_a_sink_that_logs_gets_its_records_and_no_deadlock(policy):
     queue = sink.queue = QueueSink(sink, capacity=4, policy=policy, guarantee_timeout=0.01)
     for number in range(300):
         queue.put(record(number))
+    ends = time.monotonic() + PATIENCE
+    while sink.said < 500 and time.monotonic() < ends:  # each of its errors leads to a next write
+        threading.Event().wait(0.002)
     queue.flush(PATIENCE)
     queue.close()
     found = queue.statistics()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 
 import structlog
 
@@ -54,8 +55,28 @@ def pairs(lines):
     return [(event["thread"], event["index"]) for event in found if event["event"] == "x"]
 
 
+class OneAtATimeSink(MemorySink):
+    """Notices when two threads are in it at once: a leaf need not be thread-safe."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = threading.Lock()
+        self.overlaps = 0
+
+    def _write(self, batch):
+        if not self.inside.acquire(blocking=False):
+            self.overlaps += 1
+            super()._write(batch)
+            return
+        try:
+            time.sleep(0.002)  # long enough for another one to come
+            super()._write(batch)
+        finally:
+            self.inside.release()
+
+
 def test_twenty_queues_in_a_row_over_one_shared_sink():
-    shared = MemorySink()
+    shared = OneAtATimeSink()
 
     def configure():
         queue = QueueSink(shared, policy="block", capacity=500)
@@ -72,6 +93,23 @@ def test_twenty_queues_in_a_row_over_one_shared_sink():
     assert len(arrived) == len(set(arrived))
     assert set(arrived) == load.all
     assert manager.shutdown().complete
+    assert shared.overlaps == 0
+
+
+def test_bare_and_queued_by_turns_over_one_shared_sink():
+    shared = OneAtATimeSink()
+
+    pylog_struct.configure(sink=shared, format="json")
+    with Load() as load:
+        for number in range(10):
+            queue = {"queue_size": 500, "full_policy": "block"} if number % 2 else {}
+            pylog_struct.configure(sink=shared, format="json", **queue)
+    assert pylog_struct.shutdown(WATCHDOG).complete
+
+    arrived = pairs(shared.lines)
+    assert len(arrived) == len(set(arrived))
+    assert set(arrived) == load.all
+    assert shared.overlaps == 0
 
 
 def test_twenty_bare_sinks_in_a_row():

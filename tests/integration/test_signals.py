@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-
 from support.process import finish, run, start
 
 SETUP = """
@@ -161,7 +160,8 @@ structlog.get_logger().info("x"); wait()
     done = finish(process)
 
     assert done.code == -signal.SIGTERM
-    assert "1 record(s) abandoned" in done.stderr
+    # "still wait" if there was a handler before ours, as coverage has one: then it only flushes.
+    assert "1 record(s) abandoned" in done.stderr or "1 record(s) still wait" in done.stderr
 
 
 def test_a_signal_in_the_middle_of_heavy_logging():
@@ -188,8 +188,9 @@ while True:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_in_the_child_of_a_fork_too(name):
-    done = run(SETUP + 
-        f"""
+    done = run(
+        SETUP
+        + f"""
 setup({name!r})
 pid = os.fork()
 if pid == 0:

@@ -7,12 +7,12 @@ import logging
 
 import pytest
 import structlog
+from support.events import memory_pipeline, only_the_bridge
 
 import pylog_struct
 from pylog_struct import SinkError
 from pylog_struct.pipeline import ACTIVE
 from pylog_struct.sinks import MemorySink, QueueSink
-from support.events import memory_pipeline, only_the_bridge
 
 
 class Unrepresentable:

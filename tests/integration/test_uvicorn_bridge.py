@@ -5,7 +5,6 @@ from __future__ import annotations
 import urllib.request
 
 import pytest
-
 from support.process import finish, start
 
 pytest.importorskip("uvicorn")

@@ -25,7 +25,12 @@ class Finished:
     @property
     def events(self):
         """The JSON documents on stdout."""
-        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+        begin = '{"timestamp"'  # something without a newline may stand before it
+        return [
+            json.loads(line[line.index(begin) :])
+            for line in self.stdout.splitlines()
+            if begin in line
+        ]
 
     def named(self, event):
         """Those of one event name."""

@@ -11,20 +11,21 @@ import logging
 import pickle
 import random
 import string
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.events import memory_pipeline, only_the_bridge
+from support.payloads import PAYLOADS, strict_loads
+from support.process import run
+from support.queue_sinks import GatedSink
 
 import pylog_struct
 from pylog_struct import BoundLogger, get_logger
 from pylog_struct.pipeline import ACTIVE
 from pylog_struct.sinks import MemorySink, QueueSink
-from support.events import memory_pipeline, only_the_bridge
-from support.payloads import PAYLOADS, strict_loads
-from support.process import run
-from support.queue_sinks import GatedSink
 
 METHODS = ["debug", "info", "warning", "warn", "error", "critical", "fatal", "exception"]
 LEVELS = {"warn": "warning", "fatal": "critical", "exception": "error"}
@@ -49,18 +50,16 @@ def test_keys_that_clash_raise_nothing_and_no_value_is_lost():
 
     structlog.get_logger("mine").info(
         "m",
-        **{
-            "event": 1,
-            "level": 2,
-            "timestamp": 3,
-            "method": 4,
-            "method_name": 5,
-            "exc_info": None,
-            "self": 6,
-            "logger": 7,
-            "name": 8,
-            "args": 9,
-        },
+        event=1,
+        level=2,
+        timestamp=3,
+        method=4,
+        method_name=5,
+        exc_info=None,
+        self=6,
+        logger=7,
+        name=8,
+        args=9,
     )
 
     event = sink.events[0]
@@ -90,7 +89,9 @@ def test_a_key_that_is_under_extra_already_keeps_its_place_too():
     assert [event["extra.level"], event["extra.level_2"], event["extra.level_3"]] == [2, 3, 1]
 
 
-@pytest.mark.parametrize("bound", ["event", "level", "timestamp", "logger", "self", "positional_args"])
+@pytest.mark.parametrize(
+    "bound", ["event", "level", "timestamp", "logger", "self", "positional_args"]
+)
 def test_any_name_can_be_bound(bound):
     sink = memory_pipeline()
 
@@ -112,7 +113,9 @@ def test_the_event_may_be_a_keyword_or_missing():
     assert [event.get("event") for event in sink.events] == ["named", None, "named too"]
 
 
-RECORD_ATTRIBUTES = sorted(vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"})
+RECORD_ATTRIBUTES = sorted(
+    vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"}
+)
 
 
 @pytest.mark.parametrize("name", RECORD_ATTRIBUTES)
@@ -129,14 +132,21 @@ def test_every_attribute_of_a_log_record_is_a_key_like_any_other(name):
 
 # -- messages --------------------------------------------------------------------------------------
 
-ODD = st.text(alphabet="{}%\\ sdr(x)*.0123456789éñ\x00\n\ud800", max_size=30) | st.binary(max_size=10)
+ODD = st.text(alphabet="{}%\\ sdr(x)*.0123456789éñ\x00\n\ud800", max_size=30) | st.binary(
+    max_size=10
+)
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), ODD, st.lists(st.integers(), max_size=3)
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(message=ODD, args=st.lists(VALUES, max_size=4), fields=st.dictionaries(st.text(max_size=8), VALUES, max_size=4), method=st.sampled_from(METHODS))
+@given(
+    message=ODD,
+    args=st.lists(VALUES, max_size=4),
+    fields=st.dictionaries(st.text(max_size=8), VALUES, max_size=4),
+    method=st.sampled_from(METHODS),
+)
 def test_no_message_and_no_arguments_make_a_call_raise(message, args, fields, method):
     sink = memory_pipeline()
 
@@ -226,7 +236,9 @@ def test_log_takes_names_and_nonsense_for_a_level_too():
     assert [event["level"] for event in sink.events] == expected
 
 
-@pytest.mark.parametrize("method", ["debug", "adebug", "info", "exception", "aexception", "log", "alog"])
+@pytest.mark.parametrize(
+    "method", ["debug", "adebug", "info", "exception", "aexception", "log", "alog"]
+)
 def test_below_its_level_a_method_does_nothing(method):
     sink = memory_pipeline(level="CRITICAL")
 
@@ -235,7 +247,9 @@ def test_below_its_level_a_method_does_nothing(method):
     assert not sink.records
 
 
-@pytest.mark.parametrize("payload", [one for one in PAYLOADS if not one.expensive], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "payload", [one for one in PAYLOADS if not one.expensive], ids=lambda one: one.name
+)
 def test_any_value_comes_through_both_doors_as_strict_json(payload):
     sink = memory_pipeline()
     only_the_bridge()
@@ -250,7 +264,9 @@ def test_any_value_comes_through_both_doors_as_strict_json(payload):
     assert pylog_struct.statistics()["memory"].written == 2
 
 
-@pytest.mark.parametrize("payload", [one for one in PAYLOADS if not one.expensive], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "payload", [one for one in PAYLOADS if not one.expensive], ids=lambda one: one.name
+)
 def test_any_value_will_do_as_event_and_argument(payload):
     sink = memory_pipeline()
     only_the_bridge()
@@ -388,6 +404,10 @@ def test_a_cancelled_caller_does_not_take_the_event_along():
     log = structlog.get_logger()
 
     async def scenario():
+        # One thread, and that one busy: the delivery has not begun when the caller is cancelled.
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, sink.gate.wait)
         await log.ainfo("in flight")
         task = asyncio.create_task(_await(log.ainfo("cancelled")))
         await asyncio.sleep(0)
@@ -395,6 +415,7 @@ def test_a_cancelled_caller_does_not_take_the_event_along():
         with pytest.raises(asyncio.CancelledError):
             await task
         sink.gate.set()
+        await busy
 
     asyncio.run(scenario())
     assert pylog_struct.flush(10)

@@ -10,12 +10,12 @@ import threading
 
 import pytest
 import structlog
+from support.events import memory_pipeline
+from support.process import environment
 
 import pylog_struct
 from pylog_struct.sinks import MemorySink, QueueSink
 from pylog_struct.testing.captured import captured_logs as capture
-from support.events import memory_pipeline
-from support.process import environment
 
 pytest_plugins = ["pylog_struct.testing.pytest_plugin"]
 
@@ -32,6 +32,7 @@ def test_cached_loggers_and_the_stdlibs_with_a_queue_in_between():
         module_logger.debug("below the level %s", "too", a=1)
         logging.getLogger("std").debug("from %s", "logging", extra={"b": 2})
         at_once = [entry["event"] for entry in entries]
+    module_logger.info("below the level again")
     module_logger.error("after")
 
     assert at_once == ["below the level too", "from logging"]

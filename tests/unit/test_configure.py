@@ -13,6 +13,7 @@ import warnings
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
+from support.events import memory_pipeline, without
 
 import pylog_struct
 from pylog_struct import ConfigError, LogManager, PylogError
@@ -24,7 +25,6 @@ from pylog_struct.sinks import (
     QueueSink,
     StreamSink,
 )
-from support.events import memory_pipeline, without
 
 CLOSED = MemorySink(name="used-up")
 CLOSED.close()
@@ -332,25 +332,24 @@ def test_processors_of_the_users_own_run_on_both_doors_after_the_standard_keys()
     assert all(event["spied"] for event in sink.events)
 
 
-def test_configuring_from_inside_a_sink_does_not_hang():
-    late = MemorySink()
+def test_configuring_from_inside_a_sink_does_not_hang_and_takes_its_turn(capfd):
+    last = MemorySink()
+    done = threading.Event()
 
     class Reconfigures(MemorySink):
-        def close(self, timeout=None):
-            if not self.closing:
-                self.closing = True
-                pylog_struct.configure(sink=late, format="json")
-            super().close(timeout)
+        def _close(self, timeout):
+            # Runs in a thread of its own, so it waits for the turn of the call that closes it.
+            pylog_struct.configure(sink=last, format="json")
+            super()._close(timeout)
+            done.set()
 
-        closing = False
-
-    memory = Reconfigures()
-    pylog_struct.configure(sink=memory, shutdown_timeout=0.2)
-
-    # Closing runs in a thread of its own; that one waits for the turn, bounded by the timeout.
+    pylog_struct.configure(sink=Reconfigures(), shutdown_timeout=0.2)
     pylog_struct.configure(sink=MemorySink())
 
-    structlog.get_logger().info("somewhere")
+    assert done.wait(20)
+    structlog.get_logger().info("to the last one")
+    assert len(last.records) == 1
+    assert "did not finish" in capfd.readouterr().err
 
 
 def test_hooks_that_cannot_be_taken_back_are_reported_and_do_not_stop_the_others(capfd):

@@ -10,13 +10,13 @@ import time
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
+from support.events import memory_pipeline
+from support.queue_sinks import FailingSink, GatedSink
 
 import pylog_struct
 from pylog_struct import ConfigError, LogManager, ShutdownReport, SinkUnavailableError
 from pylog_struct.sinks import FanOutSink, LockedSink, MemorySink, NullSink, QueueSink
 from pylog_struct.sinks.base import walk
-from support.events import memory_pipeline
-from support.queue_sinks import FailingSink, GatedSink
 
 GENEROUS = 10.0  # seconds: an order of magnitude above what any bounded call here may take
 
@@ -192,7 +192,9 @@ class TestShutdown:
         assert "shutdown: " in capfd.readouterr().err
 
     def test_what_stays_on_disk_is_spooled_not_abandoned(self, tmp_path, capfd):
-        queue = QueueSink(FailingSink(), spill=tmp_path / "app.spill", retry_min=0.01, retry_max=0.01)
+        queue = QueueSink(
+            FailingSink(), spill=tmp_path / "app.spill", retry_min=0.01, retry_max=0.01
+        )
         manager = pylog_struct.configure(sink=queue)
         structlog.get_logger().error("kept")
 
@@ -216,7 +218,9 @@ class TestShutdown:
     def test_what_is_logged_afterwards_is_counted_and_reported(self, queued, capfd):
         sink = MemorySink()
         registry = CollectorRegistry()
-        manager = pylog_struct.configure(sink=QueueSink(sink) if queued else sink, registry=registry)
+        manager = pylog_struct.configure(
+            sink=QueueSink(sink) if queued else sink, registry=registry
+        )
         pylog_struct.shutdown()
         root = manager.root.name
 

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import structlog
+from support.events import memory_pipeline
 
 import pylog_struct
 from pylog_struct.levels import INFO
@@ -17,7 +18,6 @@ from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.pipeline import ACTIVE, Pipeline
 from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
 from pylog_struct.thresholds import named_logger
-from support.events import memory_pipeline
 
 WATCHDOG = 60.0
 
@@ -178,7 +178,9 @@ def test_eight_threads_change_what_is_being_logged():
     events = [event for event in sink.events if event["event"] == "x"]
     assert len(events) == 1200
     assert len(sink.records) == 2400
-    assert all(event["mine"] == {"at": event["index"], "list": [event["index"]]} for event in events)
+    assert all(
+        event["mine"] == {"at": event["index"], "list": [event["index"]]} for event in events
+    )
     assert all("LATER" not in json.dumps(event["mine"]) for event in events)
 
 

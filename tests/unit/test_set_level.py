@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import structlog
+from support.events import memory_pipeline
 
 import pylog_struct
 from pylog_struct import ConfigError, LogManager
@@ -14,7 +15,6 @@ from pylog_struct.overrides import LevelControl
 from pylog_struct.stdlib_bridge import BRIDGE
 from pylog_struct.testing import FakeClock
 from pylog_struct.thresholds import THRESHOLDS, NamedLogger, named_logger
-from support.events import memory_pipeline
 
 
 def heard(sink, names, level="debug"):
@@ -242,6 +242,32 @@ class TestThresholds:
         assert not named_logger("x").isEnabledFor(20)
         assert named_logger("x").getEffectiveLevel() == 30
         assert not named_logger("x").disabled
+
+    def test_who_cannot_have_the_lock_gets_a_second_logger_that_follows_the_first(
+        self, monkeypatch
+    ):
+        monkeypatch.setattr("pylog_struct.thresholds._LOCK_WAIT", 0.01)
+        THRESHOLDS.reset(20)
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            with THRESHOLDS._lock:
+                held.set()
+                done.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(20)
+        try:
+            second = named_logger("seldom.heard")
+        finally:
+            done.set()
+            thread.join()
+        first = named_logger("seldom.heard")
+        THRESHOLDS.set("seldom", 40)
+
+        assert first is not second
+        assert (first.level, second.level) == (40, 40)
 
     def test_in_the_child_of_a_fork_the_lock_is_new(self):
         THRESHOLDS._lock.acquire()

@@ -213,3 +213,14 @@ def test_when_no_thread_can_be_started_the_signal_is_passed_on(previous, monkeyp
 
     assert previous.reached()
     assert not drained
+
+
+def test_where_no_thread_can_be_signalled_the_process_is(previous, monkeypatch):
+    monkeypatch.delattr(signal, "pthread_kill")
+    order = []
+    drain = SignalDrain([USR1], order.append)
+
+    drain._drain_and_raise(USR1, last=False)
+
+    assert previous.reached()
+    assert order == [False]

@@ -9,16 +9,18 @@ import logging
 import logging.handlers
 import queue
 import random
+import sys
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import structlog
+from support.events import memory_pipeline, only_the_bridge, without
 
 import pylog_struct
 from pylog_struct.sinks import MemorySink, QueueSink
 from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS, BridgeHandler
-from support.events import memory_pipeline, only_the_bridge, without
 
 
 def both(method, *args, exc_info=None, **fields):
@@ -47,7 +49,9 @@ def test_200_events_are_the_same_bytes_from_both_doors(rendering, monkeypatch):
     for number in range(200):
         method = chance.choice(["debug", "info", "warning", "error", "critical"])
         message = chance.choice(["plain", "took %d ms", "%s and %s", "100 %", "%(a)s", b"bytes"])
-        args = {"took %d ms": (number,), "%s and %s": ("a", None), "%(a)s": ({"a": 5},)}.get(message, ())
+        args = {"took %d ms": (number,), "%s and %s": ("a", None), "%(a)s": ({"a": 5},)}.get(
+            message, ()
+        )
         if number % 10 == 0:
             message, args = "bad %d", ("x", number)
         fields = chance.choice([{}, {"a": number}, {"b": [1, {"c": None}], "d": 2.5}])
@@ -103,7 +107,7 @@ def test_every_attribute_of_a_log_record_can_be_a_key_of_extra(name):
     assert (event["logger"], event["event"], event["other"]) == ("x", "m 1", 2)
     assert "mine" in (event.get(name), event.get(f"extra.{name}"))
     with pytest.raises(KeyError):  # the stdlib's own behaviour is back
-        logging.getLogger("x").error("m", extra={"name": "mine"})
+        logging.getLogger("x").error("m", extra={"name": "mine"})  # noqa: G101
 
 
 def test_keys_of_extra_are_the_same_as_those_of_structlogs_door():
@@ -246,7 +250,9 @@ def test_the_timestamp_is_that_of_the_record():
     assert sink.events[0]["timestamp"] == "1970-01-02T00:00:00.250000Z"
 
 
-@pytest.mark.parametrize("name", ["uvicorn.access", "sqlalchemy.engine.Engine", "urllib3.connectionpool"])
+@pytest.mark.parametrize(
+    "name", ["uvicorn.access", "sqlalchemy.engine.Engine", "urllib3.connectionpool"]
+)
 def test_libraries_arrive_under_their_names(name):
     sink = memory_pipeline()
 
@@ -309,6 +315,34 @@ def test_before_a_pipeline_is_there_a_record_is_nobodys():
 
 def test_the_handler_has_no_lock_to_deadlock_on():
     assert BridgeHandler().lock is None
+
+
+def test_filters_count_and_may_replace_the_record():
+    sink = memory_pipeline()
+    handler = BridgeHandler()
+    other = logging.makeLogRecord({"name": "other", "levelno": 20, "msg": "replaced"})
+    verdicts = iter([False, True, other])
+    handler.addFilter(lambda record: next(verdicts))
+
+    for _ in range(3):
+        handler.handle(logging.makeLogRecord({"name": "x", "levelno": 20, "msg": "m"}))
+
+    names = [event["logger"] for event in sink.events]
+    # Before Python 3.12 a filter's record only means "yes".
+    assert names == (["x", "other"] if sys.version_info >= (3, 12) else ["x", "x"])
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_records_that_come_while_one_is_handled_are_not_dropped(monkeypatch, before):
+    guard = SimpleNamespace(in_progress=before)
+    monkeypatch.setattr("pylog_struct.stdlib_bridge._GUARD", guard)
+    seen = []
+    memory_pipeline(processors=[lambda _, __, event: (seen.append(guard.in_progress), event)[1]])
+
+    BridgeHandler().handle(logging.makeLogRecord({"name": "x", "levelno": 20, "msg": "m"}))
+
+    assert seen == [False]
+    assert guard.in_progress is before
 
 
 class TestWarnings:
@@ -377,6 +411,17 @@ class TestWarnings:
 
         assert warnings.showwarning is before
 
+    def test_in_the_middle_of_a_fork_they_wait_for_the_next_event(self, monkeypatch):
+        sink = memory_pipeline()
+        monkeypatch.setattr("pylog_struct.fork.under_way", lambda: True)
+
+        warnings.showwarning("threads", DeprecationWarning, "f.py", 1)
+        at_once = len(sink.records)
+        structlog.get_logger().info("next")
+
+        assert at_once == 0
+        assert [event["event"] for event in sink.events] == ["threads", "next"]
+
     def test_without_a_pipeline_the_previous_hook_gets_them(self):
         seen = []
         warnings.showwarning = lambda *args: seen.append(args[0])
@@ -414,5 +459,13 @@ def test_eight_threads_through_both_doors_balance():
     for thread in threads:
         thread.join()
 
-    assert len({(e["logger"], e.get("thread", e.get("thread_number")), e["index"]) for e in sink.events}) == 4000
+    assert (
+        len(
+            {
+                (e["logger"], e.get("thread", e.get("thread_number")), e["index"])
+                for e in sink.events
+            }
+        )
+        == 4000
+    )
     assert pylog_struct.statistics().balanced

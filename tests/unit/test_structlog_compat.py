@@ -10,11 +10,11 @@ import pickle
 import pytest
 import structlog
 from structlog.testing import CapturingLoggerFactory, LogCapture, capture_logs
+from support.events import memory_pipeline, only_the_bridge, without
 
 import pylog_struct
 from pylog_struct import BoundLogger
 from pylog_struct.bound_logger import DISPATCH
-from support.events import memory_pipeline, only_the_bridge, without
 
 
 class TestBoundBeforeConfigure:
@@ -45,7 +45,10 @@ class TestBoundBeforeConfigure:
         cached.info("bad %d", "x")
         unused.info("one")
 
-        assert [(event["a"], event["event"]) for event in sink.events] == [(1, "bad %d"), (1, "one")]
+        assert [(event["a"], event["event"]) for event in sink.events] == [
+            (1, "bad %d"),
+            (1, "one"),
+        ]
         assert sink.events[1]["logger"] == "unused"
 
     @pytest.mark.parametrize("chain", [list, tuple])
@@ -86,6 +89,7 @@ class TestBoundBeforeConfigure:
         assert [event["event"] for event in events] == ["took 5 ms", "bad %d", "failed"]
         assert events[2]["exception"]["message"] == "boom"
         assert pickle.loads(pickle.dumps(DISPATCH)) is DISPATCH
+        assert "dispatch" in repr(log)
 
     @pytest.mark.parametrize("chain", [list, tuple])
     def test_a_wrapper_class_of_the_users_own_keeps_its_methods(self, chain):
@@ -93,7 +97,9 @@ class TestBoundBeforeConfigure:
             def audit(self, event, **kw):
                 return self._proxy_to_logger("critical", event, audited=True, **kw)
 
-        structlog.configure(wrapper_class=Mine, processors=chain([structlog.processors.JSONRenderer()]))
+        structlog.configure(
+            wrapper_class=Mine, processors=chain([structlog.processors.JSONRenderer()])
+        )
         log = structlog.get_logger().bind(a=1)
 
         sink = memory_pipeline()
@@ -107,6 +113,28 @@ class TestBoundBeforeConfigure:
             "a": 1,
             "audited": True,
         }
+
+    def test_a_logger_that_is_no_bound_logger_at_all_arrives_by_the_list(self):
+        class Alien:
+            """Implements structlog's protocol without its base class."""
+
+            def __init__(self, processors):
+                self.processors = processors
+
+            def shout(self, event):
+                try:
+                    event_dict = {"event": event}
+                    for processor in self.processors:
+                        event_dict = processor(None, "error", event_dict)
+                except structlog.DropEvent:
+                    pass
+
+        alien = Alien(structlog.get_config()["processors"])
+        sink = memory_pipeline()
+
+        alien.shout("heard")
+
+        assert without(sink.events[0]) == {"level": "error", "logger": "root", "event": "heard"}
 
     def test_below_the_level_such_a_logger_is_quiet(self):
         class Mine(structlog.BoundLoggerBase):
@@ -152,7 +180,7 @@ class TestCaptureLogs:
 
         with capture_logs() as entries:
             log.warning("captured %s", "text", b=2)
-            log.exception("no exception")
+            log.exception("no exception")  # noqa: LOG004
         log.info("after")
 
         assert entries[0] == {"a": 1, "b": 2, "event": "captured text", "log_level": "warning"}

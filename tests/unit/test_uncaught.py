@@ -9,11 +9,11 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from support.events import memory_pipeline
 
 import pylog_struct
 from pylog_struct.pipeline import ACTIVE
 from pylog_struct.sinks import MemorySink, StreamSink
-from support.events import memory_pipeline
 
 
 def boom(kind=ValueError):

@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
     """Refused for good: nobody else is asked."""
     failure: SinkError | None = None
     """Why the alternative counts as failed; None if it does not (a rejection is an answer)."""
+    refusal: SinkError | None = None
+    """Why it refused ``rejected``."""
 
 
 class Alternative:
@@ -85,7 +87,7 @@ class Alternative:
                 self.dirty = True
             if error.retryable or isinstance(error, SinkClosedError):
                 return Outcome(unwritten=left, failure=error)
-            return Outcome(rejected=left)
+            return Outcome(rejected=left, refusal=error)
         except Exception as error:
             # A sink of ours translates; one that does not cannot say what it took, so all of it
             # is handed on: a duplicate can be found later, a lost record cannot.

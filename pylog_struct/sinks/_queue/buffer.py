@@ -220,7 +220,8 @@ class RecordBuffer:
                 ledger.drops[key] += 1
             except KeyError:
                 ledger.drops[key] = 1
-            self.gap.add(reason, level, moment)
+            if reason is not DropReason.CLOSED:  # what comes after the end is no gap in the stream
+                self.gap.add(reason, level, moment)
         return Verdict.DROPPED
 
     def count_in(self, record: Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from operator import is_
 from typing import TYPE_CHECKING, NamedTuple
 
 from pylog_struct import diagnostics
@@ -158,7 +159,7 @@ def divide(
     A record counts as often as it occurs.  Objects are compared first, then values (a sink may have
     rebuilt its records); what was never in the batch is nobody's.
     """
-    if len(unwritten) == len(batch):
+    if len(unwritten) == len(batch) and all(map(is_, batch, unwritten)):
         return [], list(batch)
     left: dict[int, int] = {}
     for record in unwritten:

@@ -133,6 +133,11 @@ class Overflow:
                 self._worker.ring()
             return
         if verdict is Verdict.CLOSED:
+            if self._worker.is_current:
+                # A sink that logs while the queue drains into it: an error raised into its write
+                # would be taken for its answer about the batch.
+                self._buffer.refuse(record, DropReason.CLOSED)
+                return
             raise SinkClosedError(f"{self._name} is closed", (record,))
         free = alone and not runs_event_loop() and not sys.is_finalizing()
         if record[0] >= self._options.guarantee_level:

@@ -155,6 +155,7 @@ class QueueWorker:
     def abandon(self) -> None:
         """Do not wait for the thread any more; when it comes back, it only closes the sinks."""
         self._abandoned = True
+        self._refuse_flushes()
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -416,14 +417,18 @@ class QueueWorker:
     def _finish(self, deadline: Deadline) -> None:
         left = deadline.remaining()
         timeout = left if left is None else max(left, 0.0 if self._abandoned else CLOSE_GRACE)
-        for request in list(self._requests):
-            request.finish(SinkClosedError(f"{self._name} was closed while flushing"))
+        self._refuse_flushes()
         try:
             with self._delivery.lock:
                 close_all(self._children, timeout)
         except Exception as error:
             self.close_error = error
         self.stopped.set()
+
+    def _refuse_flushes(self) -> None:
+        for request in list(self._requests):
+            request.finish(SinkClosedError(f"{self._name} was closed while flushing"))
+            self.cancel(request)
 
     def _stand_in(self) -> None:
         """Do the worker's steps in this thread, once for what is here now."""

@@ -10,6 +10,7 @@ close it keeps nothing locked.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from typing import Final
@@ -38,6 +39,10 @@ class OpenFile:
         self.path = path
         fork.register(self)
 
+    def fileno(self) -> int:
+        """The descriptor: what the system, and every version of portalocker, takes for a file."""
+        return self.fd
+
     def lock(self, *, exclusive: bool, timeout: float = 0.0) -> bool:
         """Take the lock, replacing the other kind if that is held; False if not within *timeout* s.
 
@@ -47,15 +52,15 @@ class OpenFile:
         ends = time.monotonic() + timeout
         while True:
             try:
-                portalocker.lock(self.fd, flags | portalocker.LockFlags.NON_BLOCKING)
-            except portalocker.AlreadyLocked:
+                portalocker.lock(self, flags | portalocker.LockFlags.NON_BLOCKING)
+            except (portalocker.LockException, OSError) as error:
+                if not _is_taken(error):
+                    # A file system without locks: one process can still write, nobody may roll.
+                    diagnostics.report("rolling.lock", f"cannot lock {self.path!r}", error)
+                    return False
                 if time.monotonic() >= ends:
                     return False
                 time.sleep(_PAUSE)
-            except (portalocker.LockException, OSError) as error:
-                # A file system without locks: one process can still write, nobody may roll.
-                diagnostics.report("rolling.lock", f"cannot lock {self.path!r}", error)
-                return False
             else:
                 return True
 
@@ -69,15 +74,23 @@ class OpenFile:
 
     def close(self) -> None:
         """Unlock and close; idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd < 0:
+        if self.fd < 0:
             return
         # Closing drops the lock as well, unless a child still has a copy.
         with contextlib.suppress(portalocker.LockException, OSError):
-            portalocker.unlock(fd)
+            portalocker.unlock(self)
+        fd, self.fd = self.fd, -1
         os.close(fd)
 
     def _after_fork_in_child(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _is_taken(error: Exception) -> bool:
+    """Whether somebody else has the lock; older portalockers say so only in the cause."""
+    if isinstance(error, portalocker.AlreadyLocked):
+        return True
+    cause = error.__cause__ or error
+    return isinstance(cause, OSError) and cause.errno in {errno.EACCES, errno.EAGAIN}

@@ -26,7 +26,7 @@ from pylog_struct.sinks._rolling.files import (
 from pylog_struct.sinks._rolling.pattern import NO_DATE
 from pylog_struct.sinks._rolling.placement import Check, Roll, Segment, Trigger
 from pylog_struct.sinks._rolling.plan import LOCK_TIMEOUT
-from pylog_struct.sinks._rolling.state import RollState
+from pylog_struct.sinks._rolling.state import LockedState, RollState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,12 +114,12 @@ class RenamePlacement:
                 locked.write(_begin(state, file.inode, start))
                 return Roll("kept", segment)
             try:
-                archive, index = self._archive(file, period, state)
+                archive, state = self._archive(file, period, start, locked)
             except OSError as error:
+                locked.write(state)
                 left = None if os.name == "nt" else segment
                 return Roll("deferred", left, why=f"{type(error).__name__}: {error}")
             # The new file is opened and the facts are written before anybody else may roll.
-            state = state.rolled(plan.pattern.key(period), index, self._long(period, start))
             file.close()
             try:
                 replacement = Segment(self._open_file(), start)
@@ -187,30 +187,40 @@ class RenamePlacement:
 
     # -- archiving --------------------------------------------------------------------------------
 
-    def _archive(self, file: ActiveFile, period: datetime, state: RollState) -> tuple[str, int]:
-        """Move the active file to a name that was never given; return that and its index."""
+    def _archive(
+        self, file: ActiveFile, period: datetime, start: datetime, locked: LockedState
+    ) -> tuple[str, RollState]:
+        """Move the active file to a name that was never given; return that and the new facts."""
         pattern = self._plan.pattern
-        index = next_index(pattern, period, state.last)
+        before = locked.read()
+        index = next_index(pattern, period, before.last)
+        end = self._long(period, start)
         archive = ""
         for _ in range(_TRIES):
             archive = pattern.format(period, index)
+            # Written down first: a crash may waste a name, but never have it given twice.
+            state = before.rolled(pattern.key(period), index, end)
+            locked.write(state)
             try:
-                if os.name == "nt":
-                    file.close()  # Windows renames no open file
-                move_exclusive(file.target, archive)
+                self._move(file, archive)
             except FileExistsError:
                 index += 1  # by somebody who does not know our lock
             except FileNotFoundError:
                 # The directory of its date is new, or was just removed because it was empty.
                 make_parents(archive, self._plan.ownership)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                self._copy(file, archive)
-                return archive, index
             else:
-                return archive, index
+                return archive, state
         raise FileExistsError(errno.EEXIST, "no free name", archive)
+
+    def _move(self, file: ActiveFile, archive: str) -> None:
+        if os.name == "nt":
+            file.close()  # Windows renames no open file
+        try:
+            move_exclusive(file.target, archive)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(file, archive)
 
     def _copy(self, file: ActiveFile, archive: str) -> None:
         """Move to another file system: copy, make durable, name, unlink; only while we are alone."""

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -349,9 +350,9 @@ def test_without_the_extra_one_sentence_says_what_to_install(package):
 
 
 def test_other_missing_modules_are_not_mistaken_for_the_extra():
-    result = run("version", code="import sys; sys.modules['orjson'] = None")
+    result = run("version", code="import sys; sys.modules['pylog_struct.cli.pretty'] = None")
 
-    assert "ModuleNotFoundError" in result.stderr
+    assert "ModuleNotFoundError: import of pylog_struct.cli.pretty" in result.stderr
     assert "[cli]" not in result.stderr
 
 
@@ -369,3 +370,19 @@ def test_a_reader_that_leaves_early_causes_no_traceback(tmp_path):
     os.close(write_end)
 
     assert result.stderr == b""
+
+
+def test_follow_shows_new_lines_until_it_is_interrupted(tmp_path):
+    path = write(tmp_path / "app", line("old"))
+    program = "from pylog_struct.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", program, "view", "-f", str(path)], stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert b"old" in process.stdout.readline()
+            append(path, line("new") + b"\n")
+            assert b"new" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()

@@ -122,6 +122,7 @@ def test_records_that_a_sink_rebuilt_are_recognised_and_strangers_are_not():
     assert (taken, kept) == ([A, C], [B])
     assert kept[0] is B
     assert divide([A, B, C], [record("stranger")]) == ([A, B, C], [])
+    assert divide([A], [record("stranger")]) == ([A], [])
 
 
 def test_pauses_grow_up_to_the_most_and_start_again():

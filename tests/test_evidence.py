@@ -1,0 +1,82 @@
+"""The table of docs/reference/evidence.md names tests that exist, and leaves no promised row out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "evidence.md"
+PAINS = (
+    {
+        f"P{n:02}"
+        for n in (2, 3, 4, 5, 10, 11, 12, 13, 14, 16, 17, 20, 22, 25, 26, 34, 35, 36, 38, 39)
+    }
+    | {f"P{n}" for n in range(50, 59)}
+    | {"P72", "P74", "P84"}
+)
+EDGES = {f"E{n}" for n in (*range(1, 15), *range(16, 27), *range(31, 35), 36, 37, 38, 41)}
+
+if not PAGE.exists():  # a wheel is tested without the documentation
+    pytest.skip("the documentation is not here", allow_module_level=True)
+
+
+def rows():
+    """The cells of every row, by the first."""
+    found = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 4 and re.fullmatch(r"[A-Z]\d+", cells[0]):
+            assert cells[0] not in found, f"{cells[0]} stands there twice"
+            found[cells[0]] = cells
+    return found
+
+
+def references():
+    """Every ``path::name`` of the page."""
+    return re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", PAGE.read_text(encoding="utf-8"))
+
+
+@cache
+def names(path):
+    """What a test file defines: functions, classes, ``Class::method`` and names at module level."""
+    found = set()
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+        if isinstance(node, ast.ClassDef):
+            found.update(
+                f"{node.name}::{part.name}"
+                for part in node.body
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+            )
+    return found
+
+
+def test_every_test_that_is_named_exists():
+    asked = references()
+    missing = [
+        f"{path}::{name}"
+        for path, name in asked
+        if not (ROOT / path).is_file() or name not in names(path)
+    ]
+
+    assert len(asked) > 100
+    assert missing == []
+
+
+def test_every_promised_row_is_there_and_names_a_test():
+    found = rows()
+
+    assert set(found) >= PAINS | EDGES
+    assert [key for key, cells in found.items() if "::" not in cells[2]] == []
+
+
+def test_a_claim_is_short():
+    assert [key for key, cells in rows().items() if len(cells[1].split()) > 12] == []
