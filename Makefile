@@ -2,7 +2,8 @@
 # or newer with its pip and venv (uv is used where it is installed).
 #
 #   make demo     a web app under real load, a fault and its recovery, and a ledger that balances
-#   make test     the whole suite (ARGS="-k queue" is passed on; COVERAGE=1 measures branches)
+#   make test     the whole suite (ARGS="-k queue" is passed on; COVERAGE=1 measures branches;
+#                 WORKERS= runs it in one process, to debug)
 #   make bench    this library beside others, on this machine (ARGS="--quick")
 #   make lint     ruff, mypy, pyright
 #   make format   ruff's formatter, and what it can mend by itself
@@ -13,6 +14,8 @@
 
 VENV ?= .venv
 ARGS ?=
+# One worker a core, but no more than four: many tests start processes and threads of their own.
+WORKERS ?= -n logical --maxprocesses 4
 PYTHON ?=
 BIN := $(VENV)/bin
 SHELL := /bin/sh
@@ -38,9 +41,9 @@ test:
 	$(call setup,test demo)
 ifdef COVERAGE
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest $(WORKERS) $(ARGS)
 else
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 endif
 
 .PHONY: coverage-report

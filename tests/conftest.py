@@ -44,6 +44,19 @@ def _descriptors() -> set[str]:
     return found
 
 
+def pytest_sessionstart():
+    """Take its lock from coverage.
+
+    It takes the lock in the middle of our code whenever a file is new to it.  A signal handler that
+    interrupts it there, and then waits for a lock of the code under test, whose holder waits for
+    coverage's, is a deadlock that no user will ever see.  It guards against nothing that happens here.
+    """
+    coverage = sys.modules.get("coverage")
+    running = coverage and coverage.Coverage.current()
+    if running is not None:
+        running._collector.data_lock = None
+
+
 @pytest.fixture(autouse=True)
 def _no_leaks():
     diagnostics.reset()
