@@ -30,6 +30,8 @@ from pylog_struct.processors.timestamps import TimestampSource, format_timestamp
 from pylog_struct.record import Record
 
 if TYPE_CHECKING:
+    import logging
+
     from structlog.typing import Processor
 
     from pylog_struct.metrics import Pipeline as PipelineCounts
@@ -106,6 +108,7 @@ class Pipeline:
         context: Mapping[str, Any],
         fields: dict[str, Any],
         moment: int | None = None,
+        origin: logging.LogRecord | None = None,
     ) -> None:
         """Render one event and deliver it.
 
@@ -118,11 +121,15 @@ class Pipeline:
             context: The bound values; not changed.
             fields: The call's own values; this dict is used up.
             moment: Unix time in nanoseconds if it is not now.
+            origin: The stdlib's record that this was; processors find it under ``_record``, as in
+                structlog's own ``ProcessorFormatter``.
 
         Raises:
             RecursionError: the stack is used up; nothing has happened yet.
         """
-        record = self.render(level, level_name, logger, event, args, context, fields, moment)
+        record = self.render(
+            level, level_name, logger, event, args, context, fields, moment, origin
+        )
         if record is not None:
             self.deliver(record)
 
@@ -136,6 +143,7 @@ class Pipeline:
         context: Mapping[str, Any],
         fields: dict[str, Any],
         moment: int | None = None,
+        origin: logging.LogRecord | None = None,
     ) -> Record | None:
         """Return the record of one event, or None if a processor dropped it."""
         now = self._now() if moment is None else moment
@@ -162,7 +170,7 @@ class Pipeline:
                 event_dict.update(self._static)
             event_dict.update(fields)
             if self._processors or not _SPECIAL.isdisjoint(fields):
-                line = self._slow_lane(logger, level_name, event_dict)
+                line = self._slow_lane(logger, level_name, event_dict, origin)
                 if line is None:
                     self.counts.discard(level_label(level))
                     return None
@@ -178,7 +186,11 @@ class Pipeline:
         return record
 
     def _slow_lane(
-        self, logger: NamedLogger, level_name: str, event_dict: dict[str, Any]
+        self,
+        logger: NamedLogger,
+        level_name: str,
+        event_dict: dict[str, Any],
+        origin: logging.LogRecord | None,
     ) -> bytes | None:
         """Run what may call the user's code; None means that a processor dropped the event."""
         depth = self._depth
@@ -188,12 +200,16 @@ class Pipeline:
         depth.value += 1
         try:
             processed: Any = event_dict
+            if origin is not None:
+                processed.setdefault("_record", origin)
             for processor in self._processors:
                 processed = self._apply(processor, logger, level_name, processed)
                 if processed is None:
                     return None
                 if isinstance(processed, bytes | bytearray | str):
                     return as_line(processed)
+            if origin is not None and processed.get("_record") is origin:
+                del processed["_record"]
             processed = self._exceptions(logger, level_name, processed)
             return self._render(processed)
         finally:

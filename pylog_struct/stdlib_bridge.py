@@ -116,6 +116,7 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
         {},
         fields,
         round(record.created * 1_000_000) * 1_000,
+        record,
     )
 
 

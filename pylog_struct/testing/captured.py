@@ -99,12 +99,14 @@ class _Capture(Pipeline):
         context: Mapping[str, Any],
         fields: dict[str, Any],
         moment: int | None = None,
+        origin: logging.LogRecord | None = None,
     ) -> Record | None:
         if level < self._level:  # a stdlib logger with a level of its own
             return None
-        record = super().render(level, level_name, logger, event, args, context, fields, moment)
-        # The bridge says when its record was made; what has no such time came from structlog.
-        if self._mirror is not None and moment is None and level >= self._mirror.level:
+        record = super().render(
+            level, level_name, logger, event, args, context, fields, moment, origin
+        )
+        if self._mirror is not None and origin is None and level >= self._mirror.level:
             copy = logging.makeLogRecord({"name": logger.name, "levelno": level})
             copy.levelname = logging.getLevelName(level)
             copy.msg = getattr(self._mine, "event", "")

@@ -54,9 +54,8 @@ def test_499_of_a_batch_of_500_arrive_and_one_is_a_dead_letter_with_its_reason(
     picky, second, dead = Picky(translated=translated), MemorySink(name="second"), MemorySink()
     registry = CollectorRegistry()
     inner = FailoverSink([picky, second]) if behind_failover else picky
-    pylog_struct.configure(
-        sink=QueueSink(inner, dead_letter=dead, name="q"), format="json", registry=registry
-    )
+    queue = QueueSink(inner, dead_letter=dead, name="q")
+    pylog_struct.configure(sink=queue, format="json", registry=registry)
     log = structlog.get_logger()
 
     log.info("opener")
@@ -69,7 +68,10 @@ def test_499_of_a_batch_of_500_arrive_and_one_is_a_dead_letter_with_its_reason(
     assert 500 in picky.sizes, "the poison was meant to be in one batch with the others"
     fine = [event["number"] for event in picky.events if event["event"] == "fine"]
     assert fine == [number for number in range(500) if number != 250]
-    assert [(event["event"], event["number"]) for event in dead.events] == [("poison", 250)]
+    [letter] = dead.events
+    assert (letter["event"], letter["number"]) == ("poison", 250)
+    assert letter["dead_letter"]["sink"] == inner.name
+    assert "no such document" in letter["dead_letter"]["reason"]
     assert not second.records, "a poisoned record is no reason to fail over"
     ledger = pylog_struct.statistics()
     assert ledger.balanced

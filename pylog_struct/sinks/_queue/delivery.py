@@ -8,19 +8,24 @@ import time
 from operator import is_
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from pylog_struct import diagnostics
 from pylog_struct.errors import SinkClosedError, SinkError
 from pylog_struct.ledger import DropReason
+from pylog_struct.processors.safe_repr import safe_str
+from pylog_struct.record import Record
 from pylog_struct.sinks.base import ABOUT_A_DOCUMENT, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pylog_struct.ledger import SinkLedger
-    from pylog_struct.record import Record
     from pylog_struct.sinks.base import BaseSink
 
 __all__ = ["Attempt", "Backoff", "Delivery"]
+
+_REASON = 1000  # characters of an error's text in a dead letter
 
 
 class Attempt(NamedTuple):
@@ -135,7 +140,7 @@ class Delivery:
         where = "dropped"
         if self._dead_letter is not None and reason is DropReason.REJECTED:
             try:
-                self._dead_letter.write(lost)
+                self._dead_letter.write(_letters(lost, error, self.inner.name))
                 self._ledger.count("dead_letter.records", len(lost))
                 where = "in the dead letters"
             except Exception as failure:
@@ -149,6 +154,28 @@ class Delivery:
             f"{self._name}: {len(lost)} record(s) {reason.value}, {where}",
             error,
         )
+
+
+def _letters(lost: Sequence[Record], error: SinkError, sink: str) -> list[Record]:
+    """Return *lost* with the reason added under ``dead_letter``, where the line is a JSON object."""
+    why = {"sink": sink, "reason": safe_str(error)[:_REASON]}
+    try:
+        text = orjson.dumps(why)
+    except Exception:  # half of a surrogate pair in a server's answer
+        text = orjson.dumps(
+            {key: value.encode("ascii", "replace").decode() for key, value in why.items()}
+        )
+    letters: list[Record] = []
+    for record in lost:
+        line = record.line
+        if line.startswith(b"{") and line.endswith(b"}"):
+            key = b'"dead_letter":'
+            while key in line:  # a dead letter of a dead letter, or the user's own
+                key = key[:-2] + b'_":'
+            comma = b"," if len(line) > 2 else b""
+            line = b"%b%b%b%b}" % (line[:-1], comma, key, text)
+        letters.append(Record(record.level, line, record.created))
+    return letters
 
 
 def divide(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.queue_sinks import FailingSink, PoisonedSink, record
 
@@ -61,6 +63,39 @@ def test_a_refused_document_is_lost_and_the_others_are_not(capfd):
     assert letters.records == [poison]
     assert ledger.details["dead_letter.records"] == 1
     assert "rejected" in capfd.readouterr().err
+
+
+def letter_of(line, message="no such field"):
+    letters = MemorySink()
+    sink = RaisingSink(SinkRejectedError(message, [lost := record(line)]))
+    sink._write = lambda batch: (_ for _ in ()).throw(sink.error)
+    deliver(sink, [lost], letters)
+    [letter] = letters.records
+    assert letter.created == lost.created
+    return letter.line
+
+
+def test_a_dead_letter_says_why():
+    why = {"sink": "sink", "reason": "no such field"}
+    assert json.loads(letter_of('{"event":"a"}')) == {"event": "a", "dead_letter": why}
+    assert json.loads(letter_of("{}")) == {"dead_letter": why}
+
+
+def test_a_dead_letter_that_is_no_object_stays_as_it_is():
+    assert letter_of("[1]") == b"[1]"
+    assert letter_of("2026-11-23 [info] on the console") == b"2026-11-23 [info] on the console"
+
+
+def test_a_dead_letter_never_takes_a_key_that_is_there():
+    twice = letter_of(letter_of('{"dead_letter":"mine"}').decode())
+    found = json.loads(twice)
+    assert list(found) == ["dead_letter", "dead_letter_", "dead_letter__"]
+    assert found["dead_letter"] == "mine"
+
+
+def test_a_reason_is_bounded_and_utf_8():
+    found = json.loads(letter_of('{"event":"a"}', "\ud800" + "x" * 5000))
+    assert len(found["dead_letter"]["reason"]) == 1000
 
 
 def test_dead_letters_that_fail_too_are_reported(capfd):

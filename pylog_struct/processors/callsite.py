@@ -1,0 +1,151 @@
+"""Where a log call stands: file, line, function, thread, process, task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from pylog_struct.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+__all__ = ["Callsite"]
+
+_OURS: Final = ("pylog_struct", "structlog", "logging")
+
+
+class Callsite:
+    """A processor that adds where the log call stands, and in what it runs.
+
+    The names are those of structlog's ``CallsiteParameter`` and one more, ``task_name``:
+
+    ============== ==========================================================================
+    ``pathname``   path of the source file, as Python knows it
+    ``filename``   its last part
+    ``module``     the same without ``.py``
+    ``lineno``     line of the call, an integer
+    ``func_name``  function or method
+    ``thread``     identifier of the thread, an integer
+    ``thread_name``
+    ``process``    process id
+    ``process_name``
+    ``task_name``  the asyncio task; left out where none runs
+    ============== ==========================================================================
+
+    For a stdlib record they are the record's own (so ``stacklevel=`` holds, and a record that came
+    through a ``QueueHandler`` names the thread that logged).  A key of the same name from the call
+    stays.
+
+    Args:
+        parameters: Which; ``filename``, ``lineno`` and ``func_name`` unless given.
+        ignore: Modules, with all below them, that are never the caller: helpers of your own around
+            the logger.
+
+    Raises:
+        ConfigError: an unknown parameter, or none that is a name.
+
+    Threads: thread-safe, no lock.  Cost: a walk over about seven frames.  Never raises.
+    """
+
+    def __init__(self, *parameters: str, ignore: Iterable[str] = ()) -> None:
+        chosen = parameters or ("filename", "lineno", "func_name")
+        for parameter in chosen:
+            if parameter not in _SOURCES:
+                msg = f"Callsite: unknown parameter {parameter!r}; use {', '.join(_SOURCES)}"
+                raise ConfigError(msg)
+        if isinstance(ignore, str):
+            msg = f"Callsite.ignore: {ignore!r} is one name; give a list of module names"
+            raise ConfigError(msg)
+        self._parameters = tuple(str(parameter) for parameter in chosen)
+        self._ignore = tuple(ignore)
+        modules = (*_OURS, *self._ignore)
+        self._exactly = frozenset(modules)
+        self._below = tuple(f"{module}." for module in modules)
+        self._sources = tuple((name, *_SOURCES[name]) for name in self._parameters)
+        self._needs_frame = any(of_frame for _, _, of_frame, _ in self._sources)
+
+    def __call__(
+        self, _logger: Any, _method_name: str, event_dict: dict[str, Any], /
+    ) -> dict[str, Any]:
+        """Add what was asked for."""
+        record = event_dict.get("_record")
+        if isinstance(record, logging.LogRecord):
+            for name, attribute, _, _ in self._sources:
+                value = getattr(record, attribute, None)
+                if value is None and name == "task_name" and record.thread == threading.get_ident():
+                    value = _task_name()  # Python 3.11 does not note it
+                if value is not None:
+                    event_dict.setdefault(name, value)
+            return event_dict
+        frame = self._caller() if self._needs_frame else None
+        for name, _, of_frame, find in self._sources:
+            if of_frame and frame is None:
+                continue
+            value = find(frame)
+            if value is not None:
+                event_dict.setdefault(name, value)
+        return event_dict
+
+    def _caller(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            module = frame.f_globals.get("__name__")
+            # A module that runs as a script may have any name, or none.
+            if type(module) is not str or (
+                module not in self._exactly and not module.startswith(self._below)
+            ):
+                return frame
+            frame = frame.f_back
+        return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self._parameters, self._ignore))
+
+
+def _rebuild(parameters: tuple[str, ...], ignore: tuple[str, ...]) -> Callsite:
+    return Callsite(*parameters, ignore=ignore)
+
+
+def _task_name() -> str | None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None
+    return None if task is None else task.get_name()
+
+
+def _process_name() -> str:
+    # As logging does it: whoever has not imported multiprocessing is the main process.
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is None:
+        return "MainProcess"
+    return str(multiprocessing.current_process().name)
+
+
+def _file_name(frame: Any) -> str:
+    return os.path.basename(frame.f_code.co_filename)  # noqa: PTH119 - once per event
+
+
+def _module(frame: Any) -> str:
+    return os.path.splitext(_file_name(frame))[0]  # noqa: PTH122 - the same
+
+
+# Name → attribute of a LogRecord, whether it needs the caller's frame, how to find it.
+_SOURCES: Final[dict[str, tuple[str, bool, Callable[[Any], Any]]]] = {
+    "pathname": ("pathname", True, lambda frame: frame.f_code.co_filename),
+    "filename": ("filename", True, _file_name),
+    "module": ("module", True, _module),
+    "lineno": ("lineno", True, lambda frame: frame.f_lineno),
+    "func_name": ("funcName", True, lambda frame: frame.f_code.co_name),
+    "thread": ("thread", False, lambda _: threading.get_ident()),
+    "thread_name": ("threadName", False, lambda _: threading.current_thread().name),
+    "process": ("process", False, lambda _: os.getpid()),
+    "process_name": ("processName", False, lambda _: _process_name()),
+    "task_name": ("taskName", False, lambda _: _task_name()),
+}
