@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from pylog_struct.bound_logger import DISPATCH, PROCESSORS
 from pylog_struct.pipeline import ACTIVE
 from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS
 from pylog_struct.thresholds import THRESHOLDS
+from support import servers
 
 _PATIENCE = 3.0  # for what ends by itself a moment after close()
 _ALLOWED_THREADS = ("pylog-janitor", "asyncio_", "ThreadPoolExecutor", "pytest_timeout", "execnet")
@@ -55,6 +57,17 @@ def pytest_sessionstart():
     running = coverage and coverage.Coverage.current()
     if running is not None:
         running._collector.data_lock = None
+
+
+def pytest_terminal_summary(terminalreporter):
+    servers.report_missing(terminalreporter)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        servers.stop_what_is_left(factory)
 
 
 @pytest.fixture(autouse=True)

@@ -128,11 +128,11 @@ def _process_name() -> str:
     return str(multiprocessing.current_process().name)
 
 
-def _file_name(frame: Any) -> str:
+def _file_name(frame: FrameType) -> str:
     return os.path.basename(frame.f_code.co_filename)  # noqa: PTH119 - once per event
 
 
-def _module(frame: Any) -> str:
+def _module(frame: FrameType) -> str:
     return os.path.splitext(_file_name(frame))[0]  # noqa: PTH122 - the same
 
 

@@ -341,5 +341,9 @@ class TestOddPlaces:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
 
-        assert (done.returncode, done.stdout) == (0, "Foo\n")
+        # From Python 3.12 on no thread can be started any more when exit functions run, so a repr
+        # that was never measured has no bound, and is not called.
+        placeholder = "<unrepresentable Foo: repr is not called: no thread can be started>"
+        shown = "Foo" if sys.version_info < (3, 12) else placeholder
+        assert (done.returncode, done.stdout) == (0, f"{shown}\n")
         assert "Traceback" not in done.stderr

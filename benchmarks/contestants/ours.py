@@ -1,0 +1,52 @@
+"""pylog_struct: a rolling file, in the caller's thread and behind a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from contestants import Subject
+from events import by_keywords, text_by_keywords
+
+CAPACITY = 8192
+
+
+def rolling(path: Path) -> Any:
+    """The file of both; it never gets that large here, but whether it does is asked for each write."""
+    from pylog_struct.sinks import RollingFileSink
+
+    return RollingFileSink(path, max_bytes="4 GB")
+
+
+def queue(sink: Any) -> Any:
+    """A queue that loses nothing: a full one makes the caller wait."""
+    from pylog_struct.sinks import QueueSink
+
+    return QueueSink(sink, capacity=CAPACITY, policy="block")
+
+
+def subject(sink: Any, **options: Any) -> Subject:
+    """Configure, and take a local logger as structlog's documentation recommends."""
+    import pylog_struct
+
+    pylog_struct.configure(format="json", sink=sink, **options)
+    logger = pylog_struct.get_logger().bind()
+    return Subject(
+        by_keywords(logger),
+        partial(text_by_keywords, logger),
+        partial(pylog_struct.shutdown, timeout=60.0),
+        partial(pylog_struct.flush, timeout=60.0),
+        logger,
+    )
+
+
+def direct(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
+    """In the kernel when the call returns."""
+    return subject(make_sink(path))
+
+
+def queued(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
+    """Rendered in the caller, written in batches by the queue's thread."""
+    return subject(queue(make_sink(path)))

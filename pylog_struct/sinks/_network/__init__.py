@@ -1,0 +1,1 @@
+"""What the network sinks share: addresses, framing, connections, back-off, quiet clients."""
