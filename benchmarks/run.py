@@ -1,139 +1,126 @@
 """``make bench``: this library beside others, the same events to one file each.
 
-Every measurement is a process of its own; rounds are interleaved, so that a slow minute of the
-machine hits all contestants; medians are compared.  "call" is what the application's thread pays
-for one event, "done" includes the time until everything is in the file.  The lines are counted:
-a contestant that lost some is marked.  No verdict: the numbers hold for this machine and these events.
+Every measurement is a process of its own; rounds are interleaved; medians are compared, and lines
+are counted.  What is measured and how: docs/explanation/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-import tempfile
-import time
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-from contestants import CONTESTANTS, PACKAGES, REFERENCE
+import report
+from apart import contest, rounds_of
+from effort import EFFORTS, Case, Effort
+from facts import facts
+from progress import progress
+from results import Results
+from scenarios import NAMES, scenario
+from targets import table
 
-WARM_UP = 1000
+OURS = ("ours", "ours_queued")
 
 
-def measure(name: str, events: int, path: Path) -> dict[str, float]:
-    """Run one contestant in this process."""
-    log, finish = CONTESTANTS[name](path)
-    for number in range(WARM_UP):
-        log(number)
-    started = time.perf_counter()
-    cpu = time.process_time()
-    for number in range(events):
-        log(number)
-    called = time.perf_counter()
-    finish()
-    done = time.perf_counter()
-    cpu = time.process_time() - cpu
-    with path.open("rb") as file:
-        lines = sum(1 for _ in file)
+def names(text: str) -> list[str]:
+    """A list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Compare pylog_struct with other loggers on this machine.",
+        epilog=f"Scenarios: {', '.join(NAMES)}.",
+    )
+    parser.add_argument("--quick", action="store_true", help="the rows of the table, under a minute")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, help="how often each measurement is repeated")
+    parser.add_argument("--events", type=int, help="events in one measurement")
+    parser.add_argument("--only", type=names, help="scenarios to run, with commas between")
+    parser.add_argument("--contestants", type=names, help="contestants to run, with commas between")
+    parser.add_argument("--dir", type=Path, help="where the logs go (default: the temporary directory)")
+    parser.add_argument("--json", type=Path, help="write everything that was measured there")
+    parser.add_argument("--plots", type=Path, help="draw plots into that directory")
+    return parser.parse_args()
+
+
+def plan_of(options: argparse.Namespace, effort: Effort) -> dict[str, Sequence[Case]]:
+    """Scenario → cases, as far as they were asked for."""
+    wanted = options.only or NAMES
+    unknown = set(wanted) - set(NAMES)
+    if unknown:
+        sys.exit(f"no scenario is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    plan = {
+        name: [
+            case
+            for case in scenario(name).cases(effort)
+            if not options.contestants or case.contestant in options.contestants
+        ]
+        for name in wanted
+    }
+    return {name: cases for name, cases in plan.items() if cases}
+
+
+def effort_of(options: argparse.Namespace) -> Effort:
+    """The form, with what the command line changes."""
+    chosen = EFFORTS["quick" if options.quick else "tiny" if options.tiny else "full"]
+    return Effort(
+        chosen.name, options.rounds or chosen.rounds, options.events or chosen.events
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure; return the document that goes to the JSON file."""
+    effort = effort_of(options)
+    plan = plan_of(options, effort)
+    total = sum(len(cases) * rounds_of(name, effort) for name, cases in plan.items())
+    with progress(total) as tell:
+        scenarios = contest(plan, effort, options.dir, tell)
     return {
-        "call_us": (called - started) / events * 1e6,
-        "done_us": (done - started) / events * 1e6,
-        "cpu_us": cpu / events * 1e6,
-        "lost": events + WARM_UP - lines,
+        "facts": facts(options.dir),
+        "effort": {"name": effort.name, "rounds": effort.rounds, "events": effort.events},
+        "scenarios": scenarios,
+        "table": table(Results(scenarios)),
     }
 
 
-def measure_apart(name: str, events: int) -> dict[str, float]:
-    """Run one contestant in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="pylog-bench-") as directory:
-        command = [sys.executable, __file__, "--only", name, "--events", str(events)]
-        result = subprocess.run(
-            [*command, "--path", str(Path(directory, "out.jsonl"))],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-    if result.returncode:
-        sys.exit(f"{name} failed:\n{result.stderr}")
-    return json.loads(result.stdout.splitlines()[-1])
+def text(document: dict[str, Any]) -> str:
+    """Everything, as Markdown."""
+    results = Results(document["scenarios"])
+    parts = [f"## {title}\n\n{part}" for title, part in report.sections(results)]
+    parts.append(f"## To reach\n\n{report.targets(results)}")
+    remarks = report.remarks(results)
+    if remarks:
+        parts.append("\n".join(f"- {remark}" for remark in remarks))
+    return "\n\n".join([*parts, report.conditions(document)])
 
 
-def contest(rounds: int, events: int) -> dict[str, list[dict[str, float]]]:
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
-    for number in range(rounds):
-        names = list(CONTESTANTS)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            results[name].append(measure_apart(name, events))
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    return results
-
-
-def summary(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Medians of all rounds, and the ratio to the reference."""
-    medians = {
-        name: {key: median(run[key] for run in runs) for key in ("call_us", "done_us", "cpu_us")}
-        | {"lost": sum(run["lost"] for run in runs)}
-        for name, runs in results.items()
-    }
-    for row in medians.values():
-        row["call_ratio"] = row["call_us"] / medians[REFERENCE]["call_us"]
-        row["done_ratio"] = row["done_us"] / medians[REFERENCE]["done_us"]
-    return medians
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    lines = [
-        "| contestant | call, µs | ratio | done, µs | ratio | CPU, µs | lost |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, row in rows.items():
-        lines.append(
-            f"| {name} | {row['call_us']:.2f} | {row['call_ratio']:.2f} | {row['done_us']:.2f}"
-            f" | {row['done_ratio']:.2f} | {row['cpu_us']:.2f} | {row['lost']:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, object]:
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "packages": {name: version(name) for name in PACKAGES},
-    }
+def broken(document: dict[str, Any]) -> bool:
+    """Whether something of ours did not run or lost a line: that is no matter of speed."""
+    results = Results(document["scenarios"])
+    return any(who in OURS for _, who, _ in (*results.troubles(), *results.losses()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--events", type=int, default=50_000)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 10,000 events")
-    parser.add_argument("--json", type=Path, help="write every measurement there")
-    parser.add_argument("--only", choices=list(CONTESTANTS), help=argparse.SUPPRESS)
-    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.only:
-        print(json.dumps(measure(options.only, options.events, options.path)))
-        return
-    rounds, events = (3, 10_000) if options.quick else (options.rounds, options.events)
-    results = contest(rounds, events)
-    rows = summary(results)
-    facts = machine() | {"rounds": rounds, "events": events}
-    packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
-    print(f"\n{table(rows)}\n")
-    print(
-        f"Ratios to {REFERENCE!r}. Medians of {rounds} rounds of {events:,} events; Python {facts['python']},",
-        end=" ",
-    )
-    print(f"{facts['system']}, {facts['cores']} cores; {packages}.")
+    """Measure, print, write."""
+    options = arguments()
+    if options.dir:
+        options.dir.mkdir(parents=True, exist_ok=True)
+    document = run(options)
+    print(text(document))
     if options.json:
-        document = {"facts": facts, "summary": rows, "rounds": results}
-        options.json.write_text(json.dumps(document, indent=1), "utf-8")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if options.plots:
+        from plots import draw
+
+        draw(document, options.plots)
+    if broken(document):
+        sys.exit("the benchmark itself failed: something of pylog_struct did not run or lost lines")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from pylog_struct import bound_logger, fork
+from pylog_struct import fork
+from pylog_struct._formats import make_renderer
+from pylog_struct._install import install
 from pylog_struct.errors import ConfigError
 from pylog_struct.hooks import Hook, Hooks
 from pylog_struct.levels import parse_level
@@ -18,7 +20,6 @@ from pylog_struct.metrics import Metrics
 from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.overrides import LevelControl
 from pylog_struct.pipeline import Pipeline, Renderer
-from pylog_struct.processors.console import ConsoleRenderer
 from pylog_struct.processors.json_renderer import JSONRenderer
 from pylog_struct.signals import SignalDrain, parse_signals
 from pylog_struct.sinks.base import BaseSink, adopt, walk
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 
     from pylog_struct.ledger import Statistics
     from pylog_struct.manager import ShutdownReport
+    from pylog_struct.processors.limits import Limits
     from pylog_struct.protocols import Sink
 
 __all__ = ["configure", "flush", "set_level", "shutdown", "statistics"]
 
-_FORMATS: Final = ("auto", "json", "console")
 _DEFAULTS: Final[dict[str, Any]] = {
     "level": "INFO",
     "format": "auto",
@@ -78,7 +79,7 @@ def configure(
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     *,
     level: int | str = _UNSET,
-    format: str = _UNSET,  # noqa: A002 - the name that the design fixes
+    format: str | Callable[..., Any] = _UNSET,  # noqa: A002 - the name that the design fixes
     sink: Sink | None = _UNSET,
     processors: Iterable[Processor] = _UNSET,
     service: str | Mapping[str, Any] | None = _UNSET,
@@ -102,7 +103,10 @@ def configure(
     Args:
         config: A mapping of the keywords below, which override it.
         level: The least level emitted: a name or a number.
-        format: ``"json"``, ``"console"``, or ``"auto"``: console if the only sink is a terminal.
+        format: ``"json"``, ``"console"``, or ``"auto"``: console if the only sink is a terminal;
+            ``"ecs"``, ``"logstash"``, ``"gcp"``, ``"datadog"``; or a renderer, such as
+            ``ECS(origin=True)`` of :mod:`pylog_struct.processors`, or one of your own that takes
+            what structlog's last processor does and returns ``bytes`` or ``str``.
         sink: The outermost sink; ``StreamSink("stdout")`` if None.  Anything but a ``QueueSink``
             gets a ``LockedSink`` around it.
         processors: structlog processors of your own.  They see the event dict with
@@ -182,7 +186,14 @@ def _configure(settings: dict[str, Any]) -> LogManager:
     root = _root(settings)
     name_sinks(root)
     counts = PipelineCounts()
-    render = _renderer(settings["format"], root, counts, strict=settings["strict"])
+    render, needed = make_renderer(
+        settings["format"],
+        root,
+        static.get("service"),
+        lambda stage, _: counts.error(stage),
+        strict=settings["strict"],
+    )
+    processors += needed
     previous = current_manager_or_none()
     registry = settings["registry"]
     if registry is not None and not isinstance(registry, CollectorRegistry):
@@ -199,6 +210,7 @@ def _configure(settings: dict[str, Any]) -> LogManager:
             processors=processors,
             static=static,
             strict=settings["strict"],
+            plain=_plain_limits(render),
         )
 
     def drain(last: bool) -> None:
@@ -230,7 +242,7 @@ def _configure(settings: dict[str, Any]) -> LogManager:
     manager.start(previous)
     if settings["stdlib"]:
         BRIDGE.apply(level)  # it may have been in place already, with the level of before
-    bound_logger.install()
+    install()
     return manager
 
 
@@ -291,22 +303,10 @@ def _root(settings: Mapping[str, Any]) -> BaseSink:
         raise ConfigError(text.replace("QueueSink.policy", "full_policy")) from None
 
 
-def _renderer(format_: object, root: BaseSink, counts: PipelineCounts, *, strict: bool) -> Renderer:
-    if format_ not in _FORMATS:
-        msg = f"format: {format_!r} is unknown; use one of {', '.join(_FORMATS)}"
-        raise ConfigError(msg)
-    leaves = [sink for sink in walk(root) if not sink.children]
-    terminal = all(isinstance(leaf, StreamSink) and leaf.isatty() for leaf in leaves)
-    if format_ == "console" or (format_ == "auto" and terminal):
-        colors = (terminal and not os.environ.get("NO_COLOR")) or bool(
-            os.environ.get("FORCE_COLOR")
-        )
-        console = ConsoleRenderer(colors=colors)
-        return lambda event_dict: console(None, "", event_dict)
-    renderer: Callable[..., bytes] = JSONRenderer(
-        on_error=lambda stage, _: counts.error(stage), strict=strict
-    )
-    return lambda event_dict: renderer(None, "", event_dict)
+def _plain_limits(render: Renderer) -> Limits | None:
+    """The limits of the JSON renderer, whose plain events can take the fast lane."""
+    renderer = getattr(render, "__self__", None)
+    return renderer.limits if isinstance(renderer, JSONRenderer) else None
 
 
 def flush(timeout: float | str = 5.0) -> bool:

@@ -50,7 +50,14 @@ class SinkError(PylogError):
         message: What happened, in one line.
         unwritten: The records that are still the caller's, in the order of the batch.
         retryable: Whether the same records may be accepted later; the class decides by default.
+
+    Attributes:
+        retry_after: Seconds that the destination asked to be left alone for, if it did.
+        reasons: One text for each record of *unwritten*, where a sink knows one for each.
     """
+
+    retry_after: float | None = None
+    reasons: tuple[str, ...] = ()
 
     default_retryable: ClassVar[bool] = True
 

@@ -10,13 +10,14 @@ import threading
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pylog_struct.levels import level_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pylog_struct.record import Record
 
@@ -139,6 +140,8 @@ class Statistics:
         return root is None or self.emitted == root.received + self.discarded
 
 
+_line_of: Final = itemgetter(1)
+
 _BUCKETS: Final = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -167,6 +170,10 @@ class LatencyHistogram:
         self.total += seconds
 
 
+def _nothing() -> None:
+    """Bring nothing in: everything is counted when it happens."""
+
+
 class SinkLedger:
     """The counters of one sink.
 
@@ -180,6 +187,7 @@ class SinkLedger:
 
     __slots__ = (
         "_lock",
+        "book",
         "bytes_written",
         "delivery_seconds",
         "details",
@@ -197,6 +205,8 @@ class SinkLedger:
         self._lock: ReentrantLock = (
             cast("ReentrantLock", threading.RLock()) if lock is None else lock
         )
+        # Brings in what a sink counts late; called with the lock held, before numbers are read.
+        self.book: Callable[[], None] = _nothing
         self._zero()
 
     def _zero(self) -> None:
@@ -228,7 +238,7 @@ class SinkLedger:
 
     def passed(self, records: Sequence[Record], *, seconds: float | None = None) -> None:
         """Records were received and written in one call (a leaf, or a wrapper that keeps nothing)."""
-        number, size = len(records), sum([len(record[1]) for record in records])
+        number, size = len(records), sum(map(len, map(_line_of, records)))
         with self._lock:
             self.received += number
             self.written += number
@@ -245,7 +255,7 @@ class SinkLedger:
 
     def delivered(self, records: Sequence[Record], *, seconds: float | None = None) -> None:
         """Records that waited here were written."""
-        number, size = len(records), sum([len(record[1]) for record in records])
+        number, size = len(records), sum(map(len, map(_line_of, records)))
         with self._lock:
             self.waiting -= number
             self.written += number
@@ -306,6 +316,7 @@ class SinkLedger:
     def snapshot(self, name: str) -> SinkStatistics:
         """Return all numbers as they stand at one instant."""
         with self._lock:
+            self.book()
             by_level: dict[str, int] = {}
             for level, number in self.received_by_level.copy().items():
                 label = level_label(level)

@@ -16,7 +16,8 @@ from pylog_struct.errors import ConfigError, PylogError
 from pylog_struct.ledger import SinkStatistics, Statistics
 from pylog_struct.levels import parse_level
 from pylog_struct.metrics import MULTIPROCESS_INTERVAL, Metrics, is_multiprocess
-from pylog_struct.pipeline import ACTIVE, Pipeline
+from pylog_struct.active import ACTIVE
+from pylog_struct.pipeline import Pipeline
 from pylog_struct.sinks.base import BaseSink, Deadline, walk
 from pylog_struct.sinks.bounded_queue import QueueSink
 from pylog_struct.sinks.locked import LockedSink

@@ -231,6 +231,7 @@ class Metrics:
             entry = entry_of(self._sinks, root)
             if inside and not entry.roots:  # what came while it was no root was counted at the root
                 with root.ledger.lock:
+                    root.ledger.book()
                     levels = dict(root.ledger.received_by_level)
                 entry.known.update({("event", level): count for level, count in levels.items()})
             entry.roots += 1
@@ -287,6 +288,7 @@ class Metrics:
         sink.statistics()  # some bring their details up to date only when they are asked
         name, ledger = sink.name, sink.ledger
         with ledger.lock:
+            ledger.book()
             written, size, waiting = ledger.written, ledger.bytes_written, ledger.waiting
             drops, failures, details = dict(ledger.drops), dict(ledger.errors), dict(ledger.details)
             levels = dict(ledger.received_by_level) if entry.roots else {}

@@ -1,6 +1,6 @@
 """From a log call to a record in the root sink: merge, process, render, deliver.  Never raises.
 
-One :class:`Pipeline` is what one ``configure`` made; :data:`ACTIVE` names the current one.  The
+One :class:`Pipeline` is what one ``configure`` made; ``ACTIVE`` names the current one.  The
 fields of an event are merged in structlog's order (context variables, bound values, the call's own),
 what clashes with a key of ours moves under ``extra.``, processors run, the renderer turns the event
 dict into one line of bytes, and the root sink takes charge of it.
@@ -11,16 +11,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
-from structlog.contextvars import get_contextvars
 
-from pylog_struct import diagnostics
+from pylog_struct import diagnostics, fork
+from pylog_struct.active import ACTIVE
 from pylog_struct.errors import PylogError, SinkClosedError
+from pylog_struct.fast_lane import FastLane, make_fast_lane
 from pylog_struct.ledger import DropReason
 from pylog_struct.levels import ERROR, level_label
 from pylog_struct.processors.exceptions import ExceptionFormatter
@@ -28,6 +28,7 @@ from pylog_struct.processors.interpolation import interpolate, positional_argume
 from pylog_struct.processors.safe_repr import safe_repr, safe_str
 from pylog_struct.processors.timestamps import TimestampSource, format_timestamp
 from pylog_struct.record import Record
+from pylog_struct.structlog_context import CONTEXT_VARIABLES, current_context
 
 if TYPE_CHECKING:
     import logging
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
     from pylog_struct.metrics import Pipeline as PipelineCounts
+    from pylog_struct.processors.limits import Limits
     from pylog_struct.sinks.base import BaseSink
     from pylog_struct.thresholds import NamedLogger
 
-__all__ = ["ACTIVE", "RESERVED", "Active", "Pipeline", "Renderer", "as_line"]
+__all__ = ["RESERVED", "Pipeline", "Renderer", "as_line"]
 
 Renderer = Callable[[Mapping[str, Any]], bytes]
 
@@ -47,8 +49,6 @@ RESERVED: Final = frozenset({"timestamp", "level", "logger", "event"})
 
 _SPECIAL: Final = frozenset({"exc_info", "stack_info"})
 _DEPTH_MAX: Final = 4  # events logged by processors, __repr__ … while an event is being processed
-_ROOM: Final = 100  # frames that rendering, delivering and reporting a failure stay below
-_CONTEXT_VARIABLES: Final = structlog.contextvars._CONTEXT_VARS  # empty until somebody binds one
 
 
 class _Depth(threading.local):
@@ -67,6 +67,7 @@ class Pipeline:
         static: Fields that every event carries (``service``).
         exceptions: Formats ``exc_info``.
         timestamps: The source of call times.
+        plain: The limits of the JSON renderer if *render* is one: plain events take the fast lane.
         strict: Let errors through to the caller: for tests.
 
     Threads: thread-safe, re-entrant.  Blocks: as long as the root's ``put`` does.
@@ -83,11 +84,13 @@ class Pipeline:
         exceptions: ExceptionFormatter | None = None,
         timestamps: TimestampSource | None = None,
         strict: bool = False,
+        plain: Limits | None = None,
     ) -> None:
         self.root = root
         self.strict = strict
         self.counts = counts
-        self._put: Callable[[Record], None] = root.put  # type: ignore[attr-defined]
+        self._plain = plain
+        self._put: Callable[[Record], None] = self._first_put
         self._render = render
         self._processors: Sequence[Processor] = tuple(processors)
         self._static = dict(static or {})
@@ -95,6 +98,34 @@ class Pipeline:
         self._exceptions = exceptions or ExceptionFormatter()
         self._now = timestamps or TimestampSource()
         self._depth = _Depth()
+        fork.register(self)
+
+    def _after_fork_in_child(self) -> None:
+        self._put = self._first_put
+
+    def _first_put(self, record: Record) -> None:
+        """Ask the root for its quickest way in, which holds for one process."""
+        make: Callable[[], Callable[[Record], None]] | None = getattr(self.root, "make_put", None)
+        self._put = self.root.put if make is None else make()  # type: ignore[attr-defined]
+        self._put(record)
+
+    def entrance(self) -> tuple[Any, Any, Any, Any]:
+        """Return what ``QueueSink.entrance`` does, or four times None if the root is no queue."""
+        found: tuple[Any, Any, Any, Any] | None = getattr(self.root, "entrance", lambda: None)()
+        return found or (None, None, None, None)
+
+    def fast_lane(self) -> FastLane | None:
+        """Return what takes plain events; None if every event has to go step by step."""
+        if self._plain is None:
+            return None
+        return make_fast_lane(
+            self,
+            limits=self._plain,
+            static=self._static,
+            reserved=RESERVED,
+            processors=self._processors,
+            timestamps=self._now,
+        )
 
     # -- the way of one event ---------------------------------------------------------------------
 
@@ -148,8 +179,8 @@ class Pipeline:
         """Return the record of one event, or None if a processor dropped it."""
         now = self._now() if moment is None else moment
         try:
-            if _CONTEXT_VARIABLES:
-                fields = {**get_contextvars(), **context, **fields}
+            if CONTEXT_VARIABLES:
+                fields = {**current_context(), **context, **fields}
             elif context:
                 fields = {**context, **fields}
             if not self._clashes.isdisjoint(fields):
@@ -267,15 +298,18 @@ class Pipeline:
         """Hand *record* to the root sink, or to that of the pipeline that took over."""
         try:
             self._put(record)
-        except SinkClosedError:
-            self._deliver_late(record)
-        except RecursionError:
-            if self.strict:
-                raise
-            ACTIVE.overdue.append(record)
         except Exception as error:
-            if self.strict:
-                raise
+            self.not_delivered(record, error)
+
+    def not_delivered(self, record: Record, error: Exception) -> None:
+        """Find what is left to do with a record that the root sink would not take."""
+        if isinstance(error, SinkClosedError):
+            self._deliver_late(record)
+        elif self.strict:
+            raise error
+        elif isinstance(error, RecursionError):
+            ACTIVE.overdue.append(record)
+        else:
             self._lost(record, DropReason.UNAVAILABLE, error)
 
     def _deliver_late(self, record: Record) -> None:
@@ -318,43 +352,6 @@ class Pipeline:
             **fields,
         }
         return Record(level, self._render(document), now / 1e9)
-
-
-class Active:
-    """Which pipeline takes the events now, and what could not even be rendered at its time."""
-
-    __slots__ = ("overdue", "pipeline")
-
-    def __init__(self) -> None:
-        self.pipeline: Pipeline | None = None
-        # What came with the stack all but used up: a record, or if there was no room even to render
-        # (level, level name, logger, event, time in ns).
-        self.overdue: deque[Record | tuple[int, str, NamedLogger, str, int]] = deque(maxlen=1000)
-
-    def catch_up(self) -> None:
-        """Deliver what was put off, if this stack has room for it."""
-        pipeline = self.pipeline
-        while pipeline is not None and self.overdue and _has_room(_ROOM):
-            overdue = self.overdue.popleft()
-            if isinstance(overdue, Record):
-                pipeline.deliver(overdue)
-                continue
-            level, level_name, logger, event, moment = overdue
-            fields = {"render_error": "logged with no stack left; its fields are lost"}
-            pipeline.counts.error("pipeline")
-            pipeline.emit(level, level_name, logger, event, (), {}, fields, moment)
-
-
-def _has_room(frames: int) -> bool:
-    """Whether the stack can grow by so many frames."""
-    try:
-        return frames == 0 or _has_room(frames - 1)
-    except RecursionError:
-        return False
-
-
-ACTIVE: Final = Active()
-"""The current pipeline of this process."""
 
 
 def _rehome(fields: dict[str, Any], clashes: Iterable[str]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pylog_struct import fork
-from pylog_struct.bound_logger import level_name
+from pylog_struct._clients import diverts_record, diverts_warning
+from pylog_struct.active import ACTIVE
+from pylog_struct.dispatch import level_name
 from pylog_struct.levels import WARNING
-from pylog_struct.pipeline import ACTIVE
 from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.thresholds import THRESHOLDS, named_logger
 
@@ -63,7 +64,7 @@ class BridgeHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Deliver one record."""
         pipeline = ACTIVE.pipeline
-        if pipeline is None:
+        if pipeline is None or diverts_record(record):
             return
         try:
             _forward(pipeline, record)
@@ -243,6 +244,8 @@ class WarningsHook:
         line: str | None = None,
     ) -> None:
         pipeline = ACTIVE.pipeline
+        if pipeline is not None and diverts_warning(message, category):
+            return
         if file is not None or pipeline is None:
             if self._previous is not None:
                 self._previous(message, category, filename, lineno, file, line)

@@ -27,13 +27,15 @@ class NamedLogger:
     Picklable and copyable: a copy is the same object.
     """
 
-    __slots__ = ("__weakref__", "level", "name")
+    __slots__ = ("__weakref__", "level", "name", "starts")
 
     disabled: Final = False  # asked by structlog.stdlib.filter_by_level
 
     def __init__(self, name: str, level: int) -> None:
         self.name: str = name
         self.level: int = level
+        # The fast lane's: whose they are, and by level's name what stands from the level to the event.
+        self.starts: tuple[object, dict[str, dict[str | None, bytes]]] = (None, {})
 
     def __repr__(self) -> str:
         return f"<NamedLogger {self.name!r}>"

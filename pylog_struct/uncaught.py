@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pylog_struct.levels import CRITICAL, ERROR
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.active import ACTIVE
 from pylog_struct.processors.safe_repr import safe_repr
 from pylog_struct.stdlib_bridge import BridgeHandler
 from pylog_struct.thresholds import named_logger

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from support import servers
+from support.kafka_mock import cluster  # noqa: F401
+from support.kafka_server import kafka, kafka_broker, tansu  # noqa: F401
+from support.opensearch_server import opensearch  # noqa: F401 - a fixture
 
 from pylog_struct import diagnostics, manager
-from pylog_struct.bound_logger import DISPATCH, PROCESSORS
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.active import ACTIVE
+from pylog_struct.dispatch import DISPATCH, PROCESSORS
 from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS
 from pylog_struct.thresholds import THRESHOLDS
-from support import servers
 
 _PATIENCE = 3.0  # for what ends by itself a moment after close()
 _ALLOWED_THREADS = ("pylog-janitor", "asyncio_", "ThreadPoolExecutor", "pytest_timeout", "execnet")

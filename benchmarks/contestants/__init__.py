@@ -39,6 +39,8 @@ class Contestant:
     where: str
     packages: tuple[str, ...]
     queued: bool = False
+    slow: int = 1
+    """By how much fewer events it gets where a run should not take minutes."""
 
     def build(self, path: Path, open_file: Any = None) -> Subject:
         """Import what it needs and set it up; *open_file* replaces its file, see ``stalling``."""
@@ -84,9 +86,14 @@ _ALL = (
         queued=True,
     ),
     Contestant("logbook", "logbook, orjson", "with_logbook:direct", ("logbook", "orjson")),
-    Contestant("loguru", "loguru, serialize", "with_loguru:direct", ("loguru",)),
+    Contestant("loguru", "loguru, serialize", "with_loguru:direct", ("loguru",), slow=4),
     Contestant(
-        "loguru_queued", "loguru, serialize, enqueue", "with_loguru:queued", ("loguru",), queued=True
+        "loguru_queued",
+        "loguru, serialize, enqueue",
+        "with_loguru:queued",
+        ("loguru",),
+        queued=True,
+        slow=10,
     ),
 )
 CONTESTANTS = {contestant.key: contestant for contestant in _ALL}

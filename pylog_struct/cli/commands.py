@@ -16,6 +16,7 @@ import structlog
 from rich.console import Console
 
 from pylog_struct import __version__
+from pylog_struct.cli.elk import elk
 from pylog_struct.cli.pretty import Event, pretty
 from pylog_struct.cli.reading import COMPRESSED, MissingDependencyError, follow, read_lines
 from pylog_struct.errors import ConfigError
@@ -36,7 +37,10 @@ def _parse_level(context: click.Context, parameter: click.Parameter, value: str)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def pylog() -> None:
-    """Look at JSON logs."""
+    """Look at JSON logs, and make a cluster ready for them."""
+
+
+pylog.add_command(elk)
 
 
 @pylog.command()

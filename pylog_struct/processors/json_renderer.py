@@ -21,7 +21,7 @@ from pylog_struct.processors.limits import DEFAULT_LIMITS, Limits
 from pylog_struct.processors.safe_repr import safe_repr
 from pylog_struct.processors.sanitise import Sanitiser
 
-__all__ = ["JSONRenderer", "OnError", "render_json"]
+__all__ = ["JSONRenderer", "NotPlainError", "OnError", "PlainCopy", "render_json"]
 
 OnError = Callable[[str, BaseException], None]
 """Called with a stage and the error behind it: ``"sanitise"`` when something had to be replaced in
@@ -39,7 +39,7 @@ _LAST_RESORT: Final = (
 )
 
 
-class _NotPlainError(Exception):
+class NotPlainError(Exception):
     """The event needs the full sanitiser."""
 
 
@@ -73,7 +73,7 @@ def render_json(
         if len(line) <= limits.max_string:
             return line
         error: BaseException | None = None
-    except _NotPlainError:
+    except NotPlainError:
         error = None
     except Exception as refused:
         if strict:
@@ -123,8 +123,17 @@ class JSONRenderer:
         self._on_error = on_error
         self._strict = strict
 
+    @property
+    def limits(self) -> Limits:
+        """What is kept of values that have no end."""
+        return self._limits
+
     def __call__(self, _logger: Any, _method_name: str, event_dict: Mapping[str, Any], /) -> bytes:
         """Render the event."""
+        return self.render(event_dict)
+
+    def render(self, event_dict: Mapping[str, Any], /) -> bytes:
+        """Render the event; the same without what processors are called with."""
         return render_json(
             event_dict, limits=self._limits, on_error=self._on_error, strict=self._strict
         )
@@ -136,21 +145,27 @@ def _plain(event: Any, limits: Limits) -> dict[Any, Any]:
     The encoder runs no Python code over such an event, so no other thread runs meanwhile.
     """
     if type(event) is not dict or len(event) > limits.max_items:
-        raise _NotPlainError
+        raise NotPlainError
     text = 0
     for value in event.values():
         kind = type(value)
         if kind is str:
             text += len(value)
         elif not (kind is int or value is None or kind is bool or kind is float):
-            return _PlainCopy(limits).object(event, limits.max_depth)
+            return PlainCopy(limits).object(event, limits.max_depth)
     if text > limits.max_string or text > limits.max_text // 2:
-        raise _NotPlainError
+        raise NotPlainError
     return event
 
 
-class _PlainCopy:
-    """A quick copy of builtin containers; gives up on anything that needs a second thought."""
+class PlainCopy:
+    """A quick copy of builtin containers; gives up on anything that needs a second thought.
+
+    One for one event: the limits are those of all its calls together.
+
+    Raises:
+        NotPlainError: by both methods: the full sanitiser is needed.
+    """
 
     __slots__ = ("_limits", "_nodes", "_text")
 
@@ -161,6 +176,7 @@ class _PlainCopy:
         self._text = min(limits.max_string, limits.max_text // 2)
 
     def object(self, source: dict[Any, Any], levels: int) -> dict[Any, Any]:
+        """Return a copy of an object that may have so many *levels*."""
         self._enter(len(source), levels)
         shown = source.copy()  # one step, whatever other threads do to the source
         text = 0
@@ -169,7 +185,7 @@ class _PlainCopy:
             if kind is str:
                 text += len(value)
             elif not (kind is int or value is None or kind is bool or kind is float):
-                shown[key] = self._other(value, kind, levels)
+                shown[key] = self.value(value, kind, levels)
         self._charge(text)
         return shown
 
@@ -182,21 +198,22 @@ class _PlainCopy:
             if kind is str:
                 text += len(value)
             elif not (kind is int or value is None or kind is bool or kind is float):
-                shown[index] = self._other(value, kind, levels)
+                shown[index] = self.value(value, kind, levels)
         self._charge(text)
         return shown
 
     def _charge(self, text: int) -> None:
         self._text -= text
         if self._text < 0:
-            raise _NotPlainError
+            raise NotPlainError
 
     def _enter(self, size: int, levels: int) -> None:
         self._nodes -= size
         if levels <= 0 or self._nodes < 0 or size > self._limits.max_items:
-            raise _NotPlainError
+            raise NotPlainError
 
-    def _other(self, value: Any, kind: type, levels: int) -> Any:
+    def value(self, value: Any, kind: type, levels: int) -> Any:
+        """Return a copy of *value*, which is of type *kind* and none of the scalars."""
         if kind is dict:
             return self.object(value, levels - 1)
         if kind is list or kind is tuple:
@@ -206,11 +223,11 @@ class _PlainCopy:
         elif isinstance(kind, EnumMeta):
             shown = value._value_
         else:
-            raise _NotPlainError
+            raise NotPlainError
         if type(shown) is str:
             self._charge(len(shown))
         elif not (type(shown) is int or shown is None or type(shown) is float):
-            raise _NotPlainError
+            raise NotPlainError
         return shown
 
 

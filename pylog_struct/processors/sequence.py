@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from pylog_struct import fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["SequenceNumber"]
 
@@ -36,6 +41,16 @@ class SequenceNumber:
         """Add the number."""
         event_dict.setdefault(self._key, self._next())
         return event_dict
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What it adds."""
+        return (self._key,)
+
+    def adder(self) -> Callable[[], bytes]:
+        """Return what gives the same as a member of an object, after a comma: for the fast lane."""
+        key = orjson.dumps(self._key)
+        return lambda: b",%b:%d" % (key, self._next())
 
     def __reduce__(self) -> tuple[type[SequenceNumber], tuple[str]]:
         return (type(self), (self._key,))

@@ -5,22 +5,29 @@ from __future__ import annotations
 from pylog_struct.sinks.batch import BatchSink
 from pylog_struct.sinks.bounded_queue import QueueSink
 from pylog_struct.sinks.buffer import BufferSink
+from pylog_struct.sinks.elasticsearch import ElasticsearchSink
 from pylog_struct.sinks.failover import FailoverSink, SwitchEvent
 from pylog_struct.sinks.fan_out import FanOutSink
 from pylog_struct.sinks.filter import FilterSink
+from pylog_struct.sinks.http import HttpSink
+from pylog_struct.sinks.kafka import KafkaSink
 from pylog_struct.sinks.locked import LockedSink
 from pylog_struct.sinks.memory import MemorySink, NullSink
 from pylog_struct.sinks.retry import RetrySink
 from pylog_struct.sinks.rolling_file import RollingFileSink
 from pylog_struct.sinks.route import RouteSink
+from pylog_struct.sinks.socket import SocketSink
 from pylog_struct.sinks.stream import StreamSink
 
 __all__ = [
     "BatchSink",
     "BufferSink",
+    "ElasticsearchSink",
     "FailoverSink",
     "FanOutSink",
     "FilterSink",
+    "HttpSink",
+    "KafkaSink",
     "LockedSink",
     "MemorySink",
     "NullSink",
@@ -28,6 +35,7 @@ __all__ = [
     "RetrySink",
     "RollingFileSink",
     "RouteSink",
+    "SocketSink",
     "StreamSink",
     "SwitchEvent",
 ]

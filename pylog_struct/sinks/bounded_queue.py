@@ -11,7 +11,7 @@ from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.errors import ConfigError, SinkClosedError, SinkTimeoutError
 from pylog_struct.ledger import DropReason
 from pylog_struct.levels import WARNING
-from pylog_struct.sinks._queue.buffer import RecordBuffer
+from pylog_struct.sinks._queue.buffer import HAS_GIL, RecordBuffer
 from pylog_struct.sinks._queue.delivery import Delivery
 from pylog_struct.sinks._queue.options import Policy, QueueOptions
 from pylog_struct.sinks._queue.overflow import Overflow, Turnstile
@@ -154,7 +154,6 @@ class QueueSink(BaseSink):
         self._overflow = Overflow(
             self.name, options, self._buffer, self._spill, delivery, self._worker, self._turnstile
         )
-        self._offer = self._buffer.offer
         self._worker.update_details()
 
     # -- the contract -----------------------------------------------------------------------------
@@ -168,12 +167,21 @@ class QueueSink(BaseSink):
         Raises:
             SinkClosedError: after :meth:`close`; the record is still the caller's.
         """
-        if not self._offer(record):
+        if not self._buffer.offer(record):
             self._overflow.handle(record)
             return
-        buffer = self._buffer
-        if buffer.size >= buffer.wake_size or buffer.bytes >= buffer.wake_bytes:
-            self._worker.ring()
+        self._worker.ring_if_wanted()
+
+    def entrance(self) -> tuple[RecordBuffer, Any, Any, Any] | None:
+        """Return what the steps of :meth:`put` need, for a hot path that has them in itself.
+
+        Returns:
+            The buffer, its ``append``, what handles a record that finds no room, and what wakes the
+            worker; None in an interpreter without the GIL.  Good for this process only.
+        """
+        if not HAS_GIL:
+            return None
+        return self._buffer, self._buffer.append, self._overflow.handle, self._worker.ring
 
     def write(self, batch: Sequence[Record], /) -> None:
         """Take charge of every record of *batch*; :meth:`put` for each.
@@ -224,10 +232,10 @@ class QueueSink(BaseSink):
         return None
 
     def _flush(self, timeout: float | None) -> None:
-        if not self._worker.started and not self.ledger.received:
+        if not self._worker.started and not self._waiting() and not self.ledger.received:
             return
         if self._must_not_wait():
-            if self.ledger.waiting:
+            if self._waiting():
                 raise SinkTimeoutError(f"{self.name}: cannot wait for itself to be flushed")
             return
         if self._buffer.gap and self._buffer.relaxed:
@@ -242,8 +250,7 @@ class QueueSink(BaseSink):
                 break
             if deadline.over:
                 self._worker.cancel(request)
-                waiting = self.ledger.waiting
-                raise SinkTimeoutError(f"{self.name}: {waiting} record(s) still wait")
+                raise SinkTimeoutError(f"{self.name}: {self._waiting()} record(s) still wait")
             self._worker.ring()  # notices a thread that died
         if request.error is not None:
             raise request.error
@@ -302,6 +309,11 @@ class QueueSink(BaseSink):
         return lost
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _waiting(self) -> int:
+        with self.ledger.lock:
+            self.ledger.book()
+            return self.ledger.waiting
 
     def _must_not_wait(self) -> bool:
         return self._worker.is_current or self._overflow.nested

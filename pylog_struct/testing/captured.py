@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pylog_struct import bound_logger
+from pylog_struct._install import install
+from pylog_struct.active import ACTIVE
 from pylog_struct.levels import NOTSET
 from pylog_struct.metrics import Pipeline as PipelineCounts
-from pylog_struct.pipeline import ACTIVE, Pipeline
+from pylog_struct.pipeline import Pipeline
 from pylog_struct.sinks.locked import LockedSink
 from pylog_struct.sinks.memory import NullSink
 from pylog_struct.stdlib_bridge import BRIDGE
@@ -53,7 +54,7 @@ def captured_logs(
     pipeline = _Capture(entries, level, mirror)
     ACTIVE.pipeline = pipeline
     THRESHOLDS.reset(level)
-    bound_logger.install()
+    install()
     root_level = logging.getLogger().level
     if not bridged:
         BRIDGE.install()

@@ -11,7 +11,7 @@ from support.events import memory_pipeline, only_the_bridge
 
 import pylog_struct
 from pylog_struct import SinkError
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.active import ACTIVE
 from pylog_struct.sinks import MemorySink, QueueSink
 
 

@@ -24,7 +24,7 @@ from support.queue_sinks import GatedSink
 
 import pylog_struct
 from pylog_struct import BoundLogger, get_logger
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.active import ACTIVE
 from pylog_struct.sinks import MemorySink, QueueSink
 
 METHODS = ["debug", "info", "warning", "warn", "error", "critical", "fatal", "exception"]

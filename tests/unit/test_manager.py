@@ -374,7 +374,7 @@ class TestStatistics:
         assert '"order":7' in capfd.readouterr().err
 
     def test_strict_lets_a_sinks_error_through(self):
-        from pylog_struct.pipeline import ACTIVE
+        from pylog_struct.active import ACTIVE
 
         memory_pipeline(strict=True)
 
@@ -386,7 +386,7 @@ class TestStatistics:
             structlog.get_logger().info("x")
 
     def test_a_root_that_raises_anything_is_counted(self, capfd):
-        from pylog_struct.pipeline import ACTIVE
+        from pylog_struct.active import ACTIVE
 
         memory_pipeline()
 

@@ -14,7 +14,7 @@ from support.events import memory_pipeline, only_the_bridge, without
 
 import pylog_struct
 from pylog_struct import BoundLogger
-from pylog_struct.bound_logger import DISPATCH
+from pylog_struct.dispatch import DISPATCH
 
 
 class TestBoundBeforeConfigure:
@@ -282,7 +282,7 @@ class TestChainsOfTheUsersOwnAfterConfigure:
             structlog.get_logger().info("one")
 
     def test_without_a_pipeline_a_rendered_line_is_reported(self, capfd):
-        from pylog_struct.pipeline import ACTIVE
+        from pylog_struct.active import ACTIVE
 
         memory_pipeline()
         structlog.configure(processors=[structlog.processors.JSONRenderer()])
@@ -418,7 +418,7 @@ class TestProcessors:
         assert "logging while logging" in events[0]["render_error"]
 
     def test_what_cannot_even_be_merged_becomes_a_stub(self, monkeypatch):
-        from pylog_struct.pipeline import ACTIVE
+        from pylog_struct.active import ACTIVE
 
         sink = memory_pipeline()
 

@@ -12,7 +12,7 @@ import pytest
 from support.events import memory_pipeline
 
 import pylog_struct
-from pylog_struct.pipeline import ACTIVE
+from pylog_struct.active import ACTIVE
 from pylog_struct.sinks import MemorySink, StreamSink
 
 

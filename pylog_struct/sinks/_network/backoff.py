@@ -72,5 +72,5 @@ class Backoff:
         left = self.remaining()
         if left > 0:
             error = SinkUnavailableError(f"{text}; next try in {left:.2f} s")
-            error.retry_after = left  # type: ignore[attr-defined]
+            error.retry_after = left
             raise error from cause

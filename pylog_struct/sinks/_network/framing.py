@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -10,23 +10,16 @@ if TYPE_CHECKING:
     from pylog_struct.record import Record
     from pylog_struct.sinks._network.rfc5424 import Header
 
-__all__ = ["FRAMINGS", "Framing", "FramingName"]
+__all__ = ["Framing", "FramingName"]
 
 FramingName = Literal["newline", "octet_counting", "rfc5424", "rfc5424_newline"]
-
-FRAMINGS: Final[tuple[FramingName, ...]] = (
-    "newline",
-    "octet_counting",
-    "rfc5424",
-    "rfc5424_newline",
-)
 
 
 class Framing:
     """Turns records into the bytes that go over the wire.
 
     Args:
-        name: One of :data:`FRAMINGS`.
+        name: What it is called in ``SocketSink``.
         header: The syslog header, for the two that have one.
         datagrams: Whether each record travels in a message of its own, which needs no frame.
 

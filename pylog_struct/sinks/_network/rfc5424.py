@@ -91,7 +91,7 @@ class Header:
             )
         level, created = record[0], record[2]
         severity = next((number for least, number in _SEVERITIES if level >= least), _DEBUG)
-        when = format_timestamp(int(created * 1e9)) if created else _NIL
+        when = format_timestamp(round(created * 1e6) * 1000) if created else _NIL
         return b"<%d>1 %b %b" % (self._facility * 8 + severity, when.encode(), fixed)
 
 

@@ -62,7 +62,7 @@ class Tls:
         Raises:
             OSError: the certificate is not the expected one, or it took too long.
         """
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         wrapped = self.context().wrap_socket(
             sock,
             server_hostname=self.server_hostname or host,
@@ -115,10 +115,14 @@ def check_tls(sink: str, *, used: bool, verify: bool, **texts: str | None) -> Tl
         if value is None:
             continue
         if not isinstance(value, str) or not value or "\0" in value:
-            msg = f"{sink}.{argument}: {'***' if 'password' in argument else repr(value)} is no text"
+            msg = (
+                f"{sink}.{argument}: {'***' if 'password' in argument else repr(value)} is no text"
+            )
             raise ConfigError(msg)
         if not used:
-            msg = f"{sink}.{argument}: the connection is not encrypted; use a tls:// or https:// URL"
+            msg = (
+                f"{sink}.{argument}: the connection is not encrypted; use a tls:// or https:// URL"
+            )
             raise ConfigError(msg)
     if not used and not verify:
         msg = f"{sink}.verify: False, but the connection is not encrypted; leave it out"

@@ -2,21 +2,27 @@
 
 No thread, no wait and no I/O in here; a list is its model (``tests/property/test_queue_machine.py``).
 
-**Re-entrancy.**  A signal handler, or ``__del__`` in a garbage collection, may run in the middle of
-any method here, in the thread that already holds the lock, and log.  The lock is re-entrant, so
-that nothing deadlocks; the numbers stay right because CPython runs such code only after a call
-returned, at the start of a function, or at a jump back (and collects garbage only there or where it
-allocates a container).  So a check and the plain integer steps that depend on it stand together
-without a call between them, and a method that needs calls in the middle (eviction) marks itself
-busy and checks again afterwards.
+**Without a lock.**  CPython lets another thread, a signal handler, or ``__del__`` in a garbage
+collection run only after a call returned, at the start of a function, or at a jump back.  So a
+record enters without a lock: the check for room, the plain integer steps that depend on it and the
+append stand together with no call between them.  Whatever *shrinks* the queue holds the lock, which
+is re-entrant because such code may log in the middle of it, and expects the queue to grow meanwhile:
+a method that needs calls between reading and changing (eviction) marks itself busy and checks again.
+An interpreter without the GIL gets a lock around the entrance as well.
+
+**Late booking.**  A record that enters is not in the ledger yet.  :meth:`RecordBuffer.book` brings
+all that entered into it: for every batch that the worker takes, and before anybody reads.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from bisect import bisect_right
 from collections import deque
 from enum import Enum, auto
+from itertools import accumulate, groupby, islice, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pylog_struct.ledger import DropReason
@@ -30,10 +36,16 @@ if TYPE_CHECKING:
     from pylog_struct.ledger import SinkLedger
     from pylog_struct.record import Record
 
-__all__ = ["NEVER", "Bounds", "RecordBuffer", "Ticket", "Verdict"]
+__all__ = ["HAS_GIL", "NEVER", "Bounds", "RecordBuffer", "Ticket", "Verdict", "bytes_of"]
 
 NEVER: Final = sys.maxsize
 """A size that is never reached."""
+
+HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether a few plain steps in a row are atomic; see above."""
+
+_level_of: Final = itemgetter(0)
+_line_of: Final = itemgetter(1)
 
 _RESUME: Final = 0.8  # of the high-water mark: below it, shedding ends
 _EVICTION_ROUNDS: Final = 3  # a nested call may take the room that an eviction made
@@ -61,6 +73,11 @@ class Bounds(NamedTuple):
     bytes: int
 
 
+def bytes_of(records: Sequence[Record]) -> int:
+    """Return how many bytes the lines of *records* have."""
+    return sum(map(len, map(_line_of, records)))
+
+
 class Ticket:
     """A place in the line: ``left`` records that were in the queue when it was drawn still are."""
 
@@ -84,10 +101,11 @@ class RecordBuffer:
     """
 
     __slots__ = (
-        "_all", "_append", "_busy", "_byte_limit", "_levels", "_limit", "_mark", "_no_victims",
+        "_all", "_booked", "_busy", "_levels", "_mark", "_no_victims",
         "_now", "_options", "_ordinary", "_resume", "_shedding", "_tickets",
-        "bytes", "closed", "gap", "generation", "held", "high_watermark", "ledger", "lock",
-        "progress", "progress_at", "queued", "size", "wake_bytes", "wake_size",
+        "append", "byte_limit", "bytes", "closed", "gap", "generation", "held", "high_watermark",
+        "ledger", "limit", "lock", "progress", "progress_at", "queued", "size", "wake_bytes",
+        "wake_size",
     )  # fmt: skip
 
     def __init__(self, options: QueueOptions, ledger: SinkLedger, now: Callable[[], float]) -> None:
@@ -97,7 +115,7 @@ class RecordBuffer:
         self.lock = ledger.lock
         self._levels = ledger.received_by_level
         self.queued: deque[Record] = deque()
-        self._append = self.queued.append
+        self.append = self.queued.append
         self.held: list[Record] = []
         self.size = 0
         self.bytes = 0
@@ -110,6 +128,8 @@ class RecordBuffer:
         self._tickets: list[Ticket] = []
         self._busy = False
         self._no_victims = False
+        self._booked = 0  # how many of those held and queued, from the front, are in the ledger
+        ledger.book = self.book
         self._all = Bounds(options.capacity, options.max_bytes)
         self._ordinary = Bounds(
             options.capacity - options.reserve, options.max_bytes - options.reserve_bytes
@@ -123,41 +143,63 @@ class RecordBuffer:
                 max(1, min(int(options.max_bytes * options.high_water), self._ordinary.bytes)),
             )
             self._resume = Bounds(int(self._mark[0] * _RESUME), int(self._mark[1] * _RESUME))
-        # What offer() compares with: the room that is there for any level without a question.
-        self._limit, self._byte_limit = self._mark or self._ordinary
+        # What the entrance compares with: the room that is there for any level without a question.
+        self.limit, self.byte_limit = self._mark or self._ordinary
         # A size from which the worker wants to be woken; it moves them, put() only looks.
         self.wake_size = 1
         self.wake_bytes = NEVER
 
     # -- producers --------------------------------------------------------------------------------
 
-    def offer(self, record: Record, bounds: Bounds | None = None) -> bool:
-        """Take *record* if there is room without asking any policy: the hot path.
+    def _offer(self, record: Record, bounds: Bounds | None = None) -> bool:
+        """Take *record* if there is room without asking any policy.
+
+        ``QueueSink.make_put`` has the same steps once more, for the hot path.
 
         Args:
             record: Any record.
             bounds: Use this much instead of what is free for every level.
         """
         size = len(record[1])
-        level = record[0]
+        if bounds is None:
+            limit, byte_limit = self.limit, self.byte_limit
+        else:
+            limit, byte_limit = bounds
+        append = self.append
+        # No call from here to the append: see the top.
+        if self.size >= limit or self.bytes + size > byte_limit:
+            return False
+        self.size += 1
+        self.bytes += size
+        append(record)
+        return True
+
+    def _offer_locked(self, record: Record, bounds: Bounds | None = None) -> bool:
         with self.lock:
-            # From here to the append there is no call: see the module's words on re-entrancy.
-            if self.size >= self._limit or self.bytes + size > self._byte_limit:
-                if bounds is None:
-                    return False
-                if self.size >= bounds[0] or self.bytes + size > bounds[1]:
-                    return False
-            ledger = self.ledger
-            self.size += 1
-            self.bytes += size
-            ledger.received += 1
-            ledger.waiting += 1
+            return self._offer(record, bounds)
+
+    offer = _offer if HAS_GIL else _offer_locked
+
+    def book(self) -> None:
+        """Bring into the ledger what entered since the last time.  The caller holds the lock."""
+        new = self.size - self._booked
+        if new > 0:
+            # Copies in one step: producers append meanwhile.
+            self._book([*self.held, *list(self.queued)][self._booked : self._booked + new])
+
+    def _book(self, records: list[Record]) -> None:
+        """Count *records*, which follow those that are booked, run by run of one level."""
+        levels, ledger = self._levels, self.ledger
+        for level, run in groupby(map(_level_of, records)):
+            number = len(list(run))
+            # One step for a stray exception, and for a handler that logs: no call among these.
             try:
-                self._levels[level] += 1
+                levels[level] += number
             except KeyError:
-                self._levels[level] = 1
-            self._append(record)
-            return True
+                levels[level] = number
+            self._booked += number
+            ledger.received += number
+            ledger.waiting += number
 
     def bounds_for(self, level: int) -> Bounds:
         """Return what a record of *level* may fill; nothing at all once the queue is closed."""
@@ -272,7 +314,7 @@ class RecordBuffer:
             return False
         if not self._shedding and (self.size >= mark[0] or self.bytes >= mark[1]):
             self._shedding = True
-            self._limit = self._byte_limit = 0  # every record asks now, until settle() ends it
+            self.limit = self.byte_limit = 0  # every record asks now, until settle() ends it
         return self._shedding
 
     def _make_room(self, size: int) -> bool:
@@ -309,11 +351,14 @@ class RecordBuffer:
         key = (DropReason.EVICTED.value, level_label(victim[0]))
         place = position + len(self.held)
         ledger = self.ledger
+        if place >= self._booked:
+            self.book()
         if self.size > self.high_watermark:  # noqa: PLR1730 - max() would be a call, see above
             self.high_watermark = self.size
         del self.queued[position]
         self.size -= 1
         self.bytes -= size
+        self._booked -= 1
         ledger.waiting -= 1
         ledger.dropped += 1
         try:
@@ -339,14 +384,17 @@ class RecordBuffer:
             for ticket in self._tickets:
                 if 0 < ticket.left < max_records:
                     max_records = ticket.left
-            total = 0
-            while queued and len(held) < max_records:
-                total += len(queued[0][1])
-                if total > max_bytes and held:
-                    break
-                # Held before it leaves the deque: recover() can undo a double, not a loss.
-                held.append(queued[0])
-                queued.popleft()
+            number = min(len(queued), max_records)
+            if self.bytes > max_bytes:
+                sizes = list(accumulate(map(len, map(_line_of, islice(queued, number)))))
+                number = max(bisect_right(sizes, max_bytes), 1)
+            # Held before they leave the deque: recover() can undo a double, not a loss.
+            held.extend(islice(queued, number))
+            popleft = queued.popleft
+            for _ in repeat(None, number):
+                popleft()
+            if number > self._booked:
+                self._book(held[self._booked :])
             return held
 
     def settle(
@@ -367,8 +415,7 @@ class RecordBuffer:
             lost: Given up.
             reason: Why they were.
         """
-        taken_bytes = sum([len(record[1]) for record in taken])
-        lost_bytes = sum([len(record[1]) for record in lost])
+        taken_bytes, lost_bytes = bytes_of(taken), bytes_of(lost)
         written, dropped = len(taken), len(lost)
         gone = written + dropped
         moment = time.monotonic()
@@ -381,6 +428,7 @@ class RecordBuffer:
             self.held = kept
             self.size -= gone
             self.bytes -= taken_bytes + lost_bytes
+            self._booked -= gone
             ledger.waiting -= gone
             ledger.written += written
             ledger.bytes_written += taken_bytes
@@ -393,7 +441,7 @@ class RecordBuffer:
             if self._shedding and self.size <= self._resume[0] and self.bytes <= self._resume[1]:
                 self._shedding = False
                 if not self.closed:
-                    self._limit, self._byte_limit = self._mark or self._ordinary
+                    self.limit, self.byte_limit = self._mark or self._ordinary
             for ticket in self._tickets:
                 ticket.left -= gone
             if reason is not None:
@@ -407,9 +455,13 @@ class RecordBuffer:
     def recover(self) -> None:
         """Repair what a stray exception may have left half done inside :meth:`take`."""
         with self.lock:
-            double = len(self.queued) + len(self.held) - self.size
+            size = -1
+            while size != self.size:  # until nobody appended in between
+                size = self.size
+                double = len(self.queued) + len(self.held) - size
             if double > 0:
                 del self.held[-double:]
+            self.book()
 
     @property
     def relaxed(self) -> bool:
@@ -435,7 +487,7 @@ class RecordBuffer:
         """Let nothing in any more."""
         with self.lock:
             self.closed = True
-            self._limit = self._byte_limit = 0
+            self.limit = self.byte_limit = 0
 
     def abandon(self) -> tuple[list[Record], list[Record]]:
         """Empty the queue; return what was held and what was queued.
@@ -445,10 +497,12 @@ class RecordBuffer:
         """
         with self.lock:
             self.stop_intake()
+            self.book()
             held, queued = self.held, list(self.queued)
             self.generation += 1
             self.held = []
             self.queued.clear()
             self.size = 0
             self.bytes = 0
+            self._booked = 0
             return held, queued

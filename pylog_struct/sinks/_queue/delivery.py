@@ -158,15 +158,12 @@ class Delivery:
 
 def _letters(lost: Sequence[Record], error: SinkError, sink: str) -> list[Record]:
     """Return *lost* with the reason added under ``dead_letter``, where the line is a JSON object."""
-    why = {"sink": sink, "reason": safe_str(error)[:_REASON]}
-    try:
-        text = orjson.dumps(why)
-    except Exception:  # half of a surrogate pair in a server's answer
-        text = orjson.dumps(
-            {key: value.encode("ascii", "replace").decode() for key, value in why.items()}
-        )
+    reasons = error.reasons
+    if len(reasons) != len(lost):
+        reasons = (safe_str(error),) * len(lost)
     letters: list[Record] = []
-    for record in lost:
+    for record, reason in zip(lost, reasons, strict=True):
+        text = _why(sink, reason)
         line = record.line
         if line.startswith(b"{") and line.endswith(b"}"):
             key = b'"dead_letter":'
@@ -176,6 +173,16 @@ def _letters(lost: Sequence[Record], error: SinkError, sink: str) -> list[Record
             line = b"%b%b%b%b}" % (line[:-1], comma, key, text)
         letters.append(Record(record.level, line, record.created))
     return letters
+
+
+def _why(sink: str, reason: str) -> bytes:
+    why = {"sink": sink, "reason": reason[:_REASON]}
+    try:
+        return orjson.dumps(why)
+    except Exception:  # half of a surrogate pair in a server's answer
+        return orjson.dumps(
+            {key: value.encode("ascii", "replace").decode() for key, value in why.items()}
+        )
 
 
 def divide(

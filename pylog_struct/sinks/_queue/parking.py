@@ -51,9 +51,11 @@ class Parking:
             if self._kicked:
                 self._kicked = False
                 return
-            if buffer.size >= wake_size or buffer.bytes >= wake_bytes:
-                return
+            # First the mark, then the look: a producer, who takes no lock, does it the other way round.
             buffer.wake_size, buffer.wake_bytes = wake_size, wake_bytes
+            if buffer.size >= wake_size or buffer.bytes >= wake_bytes:
+                buffer.wake_size = buffer.wake_bytes = NEVER
+                return
             self._parked = True
             bell = self._bell
         rung = bell.acquire(timeout=max(seconds, 0.0))

@@ -88,7 +88,7 @@ def test_block_asks_the_caller_to_wait_at_every_level():
     buffer = make(capacity=1, policy="block")
     put(buffer, record("first"))
     assert {put(buffer, record("x", level)) for level in (10, 20, 30, 40)} == {Verdict.FULL}
-    assert buffer.ledger.received == 1
+    assert buffer.ledger.snapshot("q").received == 1
 
 
 def test_discard_oldest_evicts_the_oldest_below_the_guarantee_level():

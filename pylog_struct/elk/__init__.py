@@ -1,0 +1,1 @@
+"""Elasticsearch and OpenSearch made ready for our documents: ``pylog elk template|setup|check``."""

@@ -1,0 +1,1 @@
+"""Parts of the Elasticsearch and OpenSearch sink; see :mod:`pylog_struct.sinks.elasticsearch`."""

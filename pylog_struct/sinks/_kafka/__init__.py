@@ -1,0 +1,1 @@
+"""The parts of ``KafkaSink``: settings, keys, one librdkafka producer, and what its errors mean."""
