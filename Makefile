@@ -4,10 +4,12 @@
 #   make demo     a web app under real load, a fault and its recovery, and a ledger that balances
 #   make test     the whole suite (ARGS="-k queue" is passed on; COVERAGE=1 measures branches;
 #                 WORKERS= runs it in one process, to debug)
-#   make bench    this library beside others, on this machine (ARGS="--quick")
+#   make bench    this library beside others, on this machine: half an hour; bench-output/ has the
+#                 numbers as JSON and the plots (ARGS="--only threads,sizes"; --help tells the rest)
+#   make bench-quick   the rows that matter most, in under a minute
 #   make lint     ruff, mypy, pyright
 #   make format   ruff's formatter, and what it can mend by itself
-#   make readme   a demo and a contest, and their output into README.md
+#   make readme   a demo's output, and the numbers of the last "make bench", into README.md and docs/
 #   make clean    removes what the targets made
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=... the environment.
@@ -54,9 +56,15 @@ coverage-report:
 .PHONY: bench
 bench:
 	$(call setup,bench)
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python benchmarks/run.py --json bench-output/bench.json --plots bench-output $(ARGS)
 
-# Fills README.md with the output of a demo and a contest that run now.
+.PHONY: bench-quick
+bench-quick:
+	$(call setup,bench)
+	@$(BIN)/python benchmarks/run.py --quick --json bench-output/bench-quick.json $(ARGS)
+
+# Fills README.md with the output of a demo that runs now, and README.md and docs/ with what the last
+# "make bench" left in bench-output/.
 .PHONY: readme
 readme:
 	$(call setup,demo bench)
@@ -80,6 +88,6 @@ format:
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .venv-* build dist demo-output logs htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) .venv-* build dist demo-output bench-output logs htmlcov .coverage .coverage.* \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find pylog_struct tests examples benchmarks scripts docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,9 +21,7 @@ MEASURE = Path(__file__).with_name("measure.py")
 LIMIT = 60.0  # seconds for one measurement, unless its scenario says more
 
 
-def one(
-    name: str, case: Case, where: Path | None, limit: float | None = None
-) -> dict[str, Any]:
+def one(name: str, case: Case, where: Path | None, limit: float | None = None) -> dict[str, Any]:
     """Do one measurement with an empty directory below *where* (the system's by default)."""
     limit = limit or getattr(scenario(name), "LIMIT", LIMIT)
     with tempfile.TemporaryDirectory(prefix="pylog-bench-", dir=where) as directory:
@@ -78,7 +76,8 @@ def contest(
     results: dict[str, list[dict[str, Any]]] = {}
     for name, cases in plan.items():
         entries = results[name] = [
-            {"contestant": case.contestant, "options": dict(case.options), "runs": []} for case in cases
+            {"contestant": case.contestant, "options": dict(case.options), "runs": []}
+            for case in cases
         ]
         for number in range(rounds_of(name, effort)):
             shift = number % max(len(cases), 1)

@@ -56,7 +56,9 @@ def timed_calls(emit: Emit, events: int) -> list[int]:
 def distribution(nanoseconds: Iterable[float], overhead: float) -> dict[str, float]:
     """Percentiles in µs, without the clock's own time."""
     ordered = sorted(nanoseconds)
-    return {f"p{point:g}": max(percentile(ordered, point) - overhead, 1.0) / 1e3 for point in POINTS}
+    return {
+        f"p{point:g}": max(percentile(ordered, point) - overhead, 1.0) / 1e3 for point in POINTS
+    }
 
 
 def resident_bytes() -> int:

@@ -6,7 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures import BLUE, GREY, ORANGE, SHORT, SKY, STYLE, figure, legend, lines, number, plain_ticks, save
+from figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SHORT,
+    SKY,
+    STYLE,
+    figure,
+    legend,
+    lines,
+    number,
+    plain_ticks,
+    save,
+)
+from matplotlib.ticker import LogLocator
 from measuring import POINTS
 from report import contestants_of, values_of
 from results import Results
@@ -22,16 +36,20 @@ def throughput(results: Results) -> Any:
     who = contestants_of(results, "throughput")
     speed = {name: results.value("throughput", name, "per_second") for name in who}
     known = sorted((value, name) for name, value in speed.items() if value is not None)
-    drawn, axes = figure("One thread: events per second, until in the file", 0.9 + 0.34 * len(known))
+    drawn, axes = figure(
+        "One thread: events per second, until in the file", 0.9 + 0.34 * len(known)
+    )
     colours = [BLUE if name in OURS else FAINT for _, name in known]
-    bars = axes.barh([SHORT[name] for _, name in known], [value for value, _ in known], color=colours)
+    bars = axes.barh(
+        [SHORT[name] for _, name in known], [value for value, _ in known], color=colours
+    )
     base = speed.get("structlog")
     texts = [
-        f" {number(value)}" + (f"   ({value / base:.2g} × structlog)" if base else "")
+        f" {number(value)}" + (f"   ({value / base:.2f} × structlog)" if base else "")
         for value, _ in known
     ]
     axes.bar_label(bars, texts, fontsize=9)
-    axes.set_xlim(0, known[-1][0] * 1.28)
+    axes.set_xlim(0, known[-1][0] * 1.36)
     axes.set_xlabel("events per second")
     axes.grid(visible=False, axis="y")
     plain_ticks(axes.xaxis)
@@ -65,14 +83,24 @@ def paced(results: Results) -> Any:
             found.append((stalled, calm, who))
     found.sort(reverse=True)
     drawn, axes = figure(
-        "5,000 events/s: the caller's p99.9 while the file stalls for 50 ms", 1.3 + 0.42 * len(found)
+        "5,000 events/s: the caller's p99.9 while the file stalls for 50 ms",
+        1.3 + 0.42 * len(found),
     )
     for row, (stalled, calm, _) in enumerate(found):
         axes.plot([calm, stalled], [row, row], color=GREY, linewidth=1.5, zorder=1)
     rows = range(len(found))
-    axes.scatter([calm for _, calm, _ in found], rows, s=60, color=SKY, marker="o", label="no stall")
+    calm_ones = [calm for _, calm, _ in found]
+    stalled_ones = [stalled for stalled, _, _ in found]
+    axes.scatter(calm_ones, rows, s=70, color=SKY, marker="o", label="no stall")
     axes.scatter(
-        [stalled for stalled, _, _ in found], rows, s=60, color=ORANGE, marker="D", label="stalling"
+        stalled_ones,
+        rows,
+        s=70,
+        facecolor="none",
+        color=ORANGE,
+        linewidth=2,
+        marker="D",
+        label="stalling",
     )
     axes.set_yticks(list(rows), [SHORT[who] for _, _, who in found])
     axes.set_ylim(-0.6, len(found) - 0.4)
@@ -88,15 +116,15 @@ def features(results: Results) -> Any:
     names = values_of(results, "features", "feature")
     drawn, axes = figure("What an event costs with each feature", 1.4 + 0.42 * len(names))
     rows = {name: len(names) - 1 - position for position, name in enumerate(names)}
-    for who in contestants_of(results, "features"):
+    for place, who in enumerate(contestants_of(results, "features")):
         found = [
-            (value, rows[name])
+            (value, rows[name] + 0.16 * (1 - place))
             for name in names
             if (value := results.value("features", who, "done_us", feature=name)) is not None
         ]
         colour, marker = STYLE[who]
         x, y = zip(*found, strict=True)
-        axes.scatter(x, y, s=64, color=colour, marker=marker, label=SHORT[who], zorder=3)
+        axes.scatter(x, y, s=56, color=colour, marker=marker, label=SHORT[who], zorder=3)
     axes.set_yticks(list(rows.values()), [FEATURES.get(name, name) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xscale("log")
@@ -130,6 +158,9 @@ def over(
     axes.set_xscale("log")
     axes.set_xticks(values, [number(value) for value in values])
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < low * 100:  # powers of ten alone would be too few
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     plain_ticks(axes.yaxis)
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.minorticks_off()
@@ -156,62 +187,46 @@ def resident(results: Results, name: str, title: str) -> Any:
     return drawn
 
 
-PLOTS: dict[str, tuple[str, Plot]] = {
-    "throughput": ("throughput", throughput),
-    "latency": ("latency", latency),
-    "stall": ("paced", paced),
-    "features": ("features", features),
-    "threads": (
+PLOTS: dict[str, Plot] = {
+    "throughput": throughput,
+    "latency": latency,
+    "paced": paced,
+    "features": features,
+    "threads": lambda results: over(
+        results,
         "threads",
-        lambda results: over(
-            results,
-            "threads",
-            "threads",
-            "per_second",
-            "Threads, flat out, one logger: total until in the file",
-            ("threads", "events per second"),
-        ),
+        "threads",
+        "per_second",
+        "Threads, flat out, one logger: total until in the file",
+        ("threads", "events per second"),
     ),
-    "sizes": (
+    "sizes": lambda results: over(
+        results,
         "sizes",
-        lambda results: over(
-            results,
-            "sizes",
-            "size",
-            "done_us",
-            "Sizes of events",
-            ("bytes of an event (logarithmic)", "µs for one event"),
-        ),
+        "size",
+        "done_us",
+        "Sizes of events",
+        ("bytes of an event (logarithmic)", "µs for one event"),
     ),
-    "processes": (
+    "processes": lambda results: over(
+        results,
         "processes",
-        lambda results: over(
-            results,
-            "processes",
-            "processes",
-            "per_second",
-            "Processes on one rolling file: total until in the file",
-            ("processes", "events per second"),
-        ),
+        "processes",
+        "per_second",
+        "Processes on one rolling file: total until in the file",
+        ("processes", "events per second"),
     ),
-    "rollover": (
+    "rollover": lambda results: over(
+        results,
         "rollover",
-        lambda results: over(
-            results,
-            "rollover",
-            "archives",
-            "roll_us",
-            "The call that rolls over, beside so many archives",
-            ("archives in the directory (logarithmic)", "µs, median"),
-        ),
+        "archives",
+        "roll_us",
+        "The call that rolls over, beside so many archives",
+        ("archives in the directory (logarithmic)", "µs, median"),
     ),
-    "memory": (
-        "memory",
-        lambda results: resident(results, "memory", "Resident memory over many events"),
-    ),
-    "outage": (
-        "outage",
-        lambda results: resident(results, "outage", "Resident memory while the output is dead"),
+    "memory": lambda results: resident(results, "memory", "Resident memory over many events"),
+    "outage": lambda results: resident(
+        results, "outage", "Resident memory while the output is dead"
     ),
 }
 
@@ -223,8 +238,8 @@ def draw(
     directory.mkdir(parents=True, exist_ok=True)
     results = Results(document["scenarios"])
     made = []
-    for name, (scenario, plot) in PLOTS.items():
-        if any(case["runs"] for case in results.cases(scenario)):
+    for name, plot in PLOTS.items():
+        if any(case["runs"] for case in results.cases(name)):
             save(plot(results), directory, name, suffixes)
             made.append(name)
     return made

@@ -17,7 +17,13 @@ def progress(total: int) -> Iterator[Tell]:
     if sys.stderr.isatty():
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+            )
         except ImportError:
             pass  # lines will do
         else:
@@ -50,7 +56,11 @@ def _lines(total: int) -> Tell:
         nonlocal last, done, before
         now = time.monotonic()
         if scenario != before or now - last > PAUSE:
-            print(f"{now - began:6.0f} s  {done:4} of {total}  {scenario}", file=sys.stderr, flush=True)
+            print(
+                f"{now - began:6.0f} s  {done:4} of {total}  {scenario}",
+                file=sys.stderr,
+                flush=True,
+            )
             before, last = scenario, now
         done += 1
 

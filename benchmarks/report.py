@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from contestants import CONTESTANTS
@@ -9,16 +10,18 @@ from contestants.shared_file import LABELS as SHARED
 from results import Results
 from scenarios import NAMES, scenario
 from scenarios.features import LABELS as FEATURES
-from scenarios.imports import LABELS as IMPORTS
+from scenarios.imports import MODULES
+from scenarios.parts import LABELS as PARTS
 from targets import quotient, table
 
-OTHER_LABELS = {**SHARED, **IMPORTS}
 
-
-def label(contestant: str) -> str:
-    """The long name."""
+def label(contestant: str, name: str = "") -> str:
+    """The long name; what is imported is named by its modules."""
+    other = {"imports": MODULES, "parts": PARTS}.get(name)
+    if other:
+        return other.get(contestant, contestant)
     known = CONTESTANTS.get(contestant)
-    return known.label if known else OTHER_LABELS.get(contestant, contestant)
+    return known.label if known else SHARED.get(contestant, contestant)
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -30,18 +33,28 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 def targets(results: Results) -> str:
     """The table "to reach"."""
     rows = [
-        [row["row"], row["measured"], row["least"], row["aim"], row["verdict"]] for row in table(results)
+        [row["row"], row["measured"], row["least"], row["aim"], row["verdict"]]
+        for row in table(results)
     ]
     return markdown(["ratio of medians", "measured", "at least", "aim", ""], rows)
+
+
+def score(results: Results) -> str:
+    """The table in one line."""
+    verdicts = Counter(row["verdict"] for row in table(results))
+    measured = sum(verdicts.values()) - verdicts["not measured"]
+    return (
+        f"{verdicts['aim'] + verdicts['pass']} of {measured} rows reach what is asked at least,"
+        f" {verdicts['aim']} the aim"
+    )
 
 
 def cell(value: float | None) -> str:
     """A number with as many digits as it deserves."""
     if value is None:
         return "–"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+    digits = 0 if abs(value) >= 100 else 2 if abs(value) >= 0.1 else 3
+    return f"{value:,.{digits}f}"
 
 
 def loss(results: Results, name: str, contestant: str, **options: Any) -> str:
@@ -68,7 +81,7 @@ def plain(results: Results, name: str, columns: dict[str, str]) -> str:
     """A row for each contestant, a column for each number."""
     rows = [
         [
-            label(who),
+            label(who, name),
             *(cell(results.value(name, who, key)) for key in columns),
             loss(results, name, who),
         ]
@@ -88,7 +101,7 @@ def crossed(results: Results, name: str, option: str, key: str, head: str) -> st
         ]
         for who in contestants_of(results, name)
     ]
-    return markdown(["", *(head.format(value) for value in values), "lost"], rows)
+    return markdown([head, *(f"{value:,}" for value in values), "lost"], rows)
 
 
 def throughput(results: Results) -> str:
@@ -110,7 +123,16 @@ def throughput(results: Results) -> str:
                 loss(results, "throughput", who),
             ]
         )
-    head = ["", "call, µs", "in the file, µs", "CPU, µs", "events/s", "to structlog", "to bare", "lost"]
+    head = [
+        "",
+        "call, µs",
+        "in the file, µs",
+        "CPU, µs",
+        "events/s",
+        "to structlog",
+        "to bare",
+        "lost",
+    ]
     return markdown(head, rows)
 
 
@@ -140,6 +162,15 @@ def memory(results: Results) -> str:
     return plain(results, "memory", columns)
 
 
+def parts(results: Results) -> str:
+    """Nobody can lose a line here."""
+    rows = [
+        [label(who, "parts"), cell(results.value("parts", who, "nanoseconds"))]
+        for who in contestants_of(results, "parts")
+    ]
+    return markdown(["", "ns"], rows)
+
+
 SECTIONS = {
     "throughput": throughput,
     "latency": lambda results: plain(
@@ -161,21 +192,24 @@ SECTIONS = {
         },
     ),
     "threads": lambda results: crossed(
-        results, "threads", "threads", "per_second", "{} threads, events/s"
+        results, "threads", "threads", "per_second", "events/s with so many threads"
     ),
     "filtered": lambda results: plain(
         results, "filtered", {"plain_ns": "a text only, ns", "fields_ns": "with eight fields, ns"}
     ),
     "features": features,
-    "sizes": lambda results: crossed(results, "sizes", "size", "done_us", "{:,} B, µs"),
+    "sizes": lambda results: crossed(
+        results, "sizes", "size", "done_us", "µs for an event of so many bytes"
+    ),
     "imports": lambda results: plain(results, "imports", {"milliseconds": "ms", "least": "least"}),
     "processes": lambda results: crossed(
-        results, "processes", "processes", "per_second", "{} processes, events/s"
+        results, "processes", "processes", "per_second", "events/s with so many processes"
     ),
     "rollover": lambda results: crossed(
-        results, "rollover", "archives", "roll_us", "{:,} archives, µs"
+        results, "rollover", "archives", "roll_us", "µs beside so many archives"
     ),
     "memory": memory,
+    "parts": parts,
     "outage": lambda results: plain(
         results,
         "outage",
@@ -184,20 +218,74 @@ SECTIONS = {
 }
 
 
+WITH_PLOT = frozenset(NAMES) - {"filtered", "imports", "parts"}
+
+
 def sections(results: Results) -> list[tuple[str, str]]:
     """Title and table of every scenario that was run."""
     return [(scenario(name).TITLE, SECTIONS[name](results)) for name in NAMES if name in results]
 
 
+def hint(contestant: str) -> str:
+    """What can be done about a missing one."""
+    known = CONTESTANTS.get(contestant)
+    return f" {known.hint}" if known and known.hint else ""
+
+
 def remarks(results: Results) -> list[str]:
     """What is not in the tables: who is missing and why, what failed, what was lost."""
-    found = [f"{label(who)}: not installed ({why})." for who, why in results.absent().items()]
-    found += [f"{name}: {label(who)} failed: {why}." for name, who, why in results.troubles()]
+    found = [
+        f"{label(who)}: not installed ({why}).{hint(who)}" for who, why in results.absent().items()
+    ]
+    troubles = Counter(results.troubles())
+    found += [
+        f"{name}: {label(who)} failed{f' ({times} cases)' if times > 1 else ''}: {why}."
+        for (name, who, why), times in troubles.items()
+    ]
     found += [
         f"{name}: {label(who)} {'lost' if lost > 0 else 'wrote too many:'} {abs(lost):,} lines."
         for name, who, lost in results.losses()
     ]
     return found
+
+
+def readme(document: dict[str, Any], images: str) -> str:
+    """The part of README.md: one plot, the contestants, the table "to reach", and the conditions.
+
+    Args:
+        document: What ``run.py --json`` wrote.
+        images: Directory of the plots, as the README has to name it.
+    """
+    results = Results(document["scenarios"])
+    parts = [
+        f"![Events per second of all contestants]({images}/bench-throughput.svg)",
+        throughput(results),
+        "Ratios within one run, and what they were meant to reach:",
+        targets(results),
+        conditions(document),
+    ]
+    said = remarks(results)
+    if said:
+        parts.append("\n".join(f"- {remark}" for remark in said))
+    return "\n\n".join(parts)
+
+
+def page(document: dict[str, Any], images: str) -> str:
+    """All tables with their plots, for the reference."""
+    results = Results(document["scenarios"])
+    parts = [conditions(document)]
+    for name in NAMES:
+        if name not in results:
+            continue
+        title = scenario(name).TITLE
+        parts.append(f"## {title}\n\n{SECTIONS[name](results)}")
+        if name in WITH_PLOT and any(case["runs"] for case in results.cases(name)):
+            parts.append(f"![{title}]({images}/bench-{name}.svg)")
+    parts.append(f"## To reach\n\n{targets(results)}")
+    said = remarks(results)
+    if said:
+        parts.append("\n".join(["## Remarks\n", *(f"- {remark}" for remark in said)]))
+    return "\n\n".join(parts)
 
 
 def conditions(document: dict[str, Any]) -> str:

@@ -36,13 +36,17 @@ def arguments() -> argparse.Namespace:
         description="Compare pylog_struct with other loggers on this machine.",
         epilog=f"Scenarios: {', '.join(NAMES)}.",
     )
-    parser.add_argument("--quick", action="store_true", help="the rows of the table, under a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="the rows of the table, under a minute"
+    )
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, help="how often each measurement is repeated")
     parser.add_argument("--events", type=int, help="events in one measurement")
     parser.add_argument("--only", type=names, help="scenarios to run, with commas between")
     parser.add_argument("--contestants", type=names, help="contestants to run, with commas between")
-    parser.add_argument("--dir", type=Path, help="where the logs go (default: the temporary directory)")
+    parser.add_argument(
+        "--dir", type=Path, help="where the logs go (default: the temporary directory)"
+    )
     parser.add_argument("--json", type=Path, help="write everything that was measured there")
     parser.add_argument("--plots", type=Path, help="draw plots into that directory")
     return parser.parse_args()
@@ -53,7 +57,9 @@ def plan_of(options: argparse.Namespace, effort: Effort) -> dict[str, Sequence[C
     wanted = options.only or NAMES
     unknown = set(wanted) - set(NAMES)
     if unknown:
-        sys.exit(f"no scenario is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+        sys.exit(
+            f"no scenario is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}"
+        )
     plan = {
         name: [
             case
@@ -68,9 +74,7 @@ def plan_of(options: argparse.Namespace, effort: Effort) -> dict[str, Sequence[C
 def effort_of(options: argparse.Namespace) -> Effort:
     """The form, with what the command line changes."""
     chosen = EFFORTS["quick" if options.quick else "tiny" if options.tiny else "full"]
-    return Effort(
-        chosen.name, options.rounds or chosen.rounds, options.events or chosen.events
-    )
+    return Effort(chosen.name, options.rounds or chosen.rounds, options.events or chosen.events)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +100,7 @@ def text(document: dict[str, Any]) -> str:
     remarks = report.remarks(results)
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
-    return "\n\n".join([*parts, report.conditions(document)])
+    return "\n\n".join([*parts, report.conditions(document), report.score(results)])
 
 
 def broken(document: dict[str, Any]) -> bool:

@@ -102,6 +102,7 @@ def make_fast_lane(
     active, overdue, bound_variables = ACTIVE, ACTIVE.overdue, CONTEXT_VARIABLES
     buffer: Any
     buffer, append, handle, ring = pipeline.entrance()
+    straight = pipeline.straight()
     last = timestamps.last
     second: tuple[int, bytes] = (0, b"")
 
@@ -212,8 +213,10 @@ def make_fast_lane(
             except Exception:
                 active.emit(self, level, name, event, args, fields, moment)
                 return
-            record = new(Record, (level, line, moment / 1e9))
             try:
+                if straight is not None and straight(level, line, moment):
+                    return
+                record = new(Record, (level, line, moment / 1e9))
                 if buffer is None:
                     pipeline._put(record)
                 # The steps of QueueSink.make_put; no call from here to the append.
@@ -226,7 +229,7 @@ def make_fast_lane(
                     if buffer.size >= buffer.wake_size or buffer.bytes >= buffer.wake_bytes:
                         ring()
             except Exception as error:
-                pipeline.not_delivered(record, error)
+                pipeline.not_delivered(Record(level, line, moment / 1e9), error)
 
         return log
 

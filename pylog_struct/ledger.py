@@ -6,6 +6,7 @@ are brought up to date from them by :mod:`pylog_struct.metrics`; they are never 
 
 from __future__ import annotations
 
+import sys
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pylog_struct.record import Record
 
 __all__ = [
+    "HAS_GIL",
     "DropReason",
     "LatencyHistogram",
     "ReentrantLock",
@@ -29,6 +31,12 @@ __all__ = [
     "SinkStatistics",
     "Statistics",
 ]
+
+
+HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether a few plain steps with no call among them are one step for all other threads: CPython lets
+another thread, a signal handler or a finaliser run only after a call, at the start of a function, or
+at a jump back."""
 
 
 class ReentrantLock(Protocol):

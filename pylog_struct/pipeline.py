@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import structlog
 
-from pylog_struct import diagnostics, fork
+from pylog_struct import diagnostics
 from pylog_struct.active import ACTIVE
 from pylog_struct.errors import PylogError, SinkClosedError
 from pylog_struct.fast_lane import FastLane, make_fast_lane
@@ -90,7 +90,7 @@ class Pipeline:
         self.strict = strict
         self.counts = counts
         self._plain = plain
-        self._put: Callable[[Record], None] = self._first_put
+        self._put: Callable[[Record], None] = root.put  # type: ignore[attr-defined]
         self._render = render
         self._processors: Sequence[Processor] = tuple(processors)
         self._static = dict(static or {})
@@ -98,21 +98,17 @@ class Pipeline:
         self._exceptions = exceptions or ExceptionFormatter()
         self._now = timestamps or TimestampSource()
         self._depth = _Depth()
-        fork.register(self)
-
-    def _after_fork_in_child(self) -> None:
-        self._put = self._first_put
-
-    def _first_put(self, record: Record) -> None:
-        """Ask the root for its quickest way in, which holds for one process."""
-        make: Callable[[], Callable[[Record], None]] | None = getattr(self.root, "make_put", None)
-        self._put = self.root.put if make is None else make()  # type: ignore[attr-defined]
-        self._put(record)
 
     def entrance(self) -> tuple[Any, Any, Any, Any]:
         """Return what ``QueueSink.entrance`` does, or four times None if the root is no queue."""
         found: tuple[Any, Any, Any, Any] | None = getattr(self.root, "entrance", lambda: None)()
         return found or (None, None, None, None)
+
+    def straight(self) -> Callable[[int, bytes, int], bool] | None:
+        """Return what ``LockedSink.straight`` does, or None if the root is something else."""
+        found: Callable[[int, bytes, int], bool] | None
+        found = getattr(self.root, "straight", lambda: None)()
+        return found
 
     def fast_lane(self) -> FastLane | None:
         """Return what takes plain events; None if every event has to go step by step."""

@@ -27,7 +27,7 @@ DESIGN = {
     "pylog_struct.sinks": [
         *("StreamSink", "RollingFileSink", "MemorySink", "NullSink", "QueueSink", "FailoverSink"),
         *("BatchSink", "BufferSink", "RetrySink", "FanOutSink", "FilterSink", "RouteSink"),
-        *("LockedSink", "SwitchEvent"),
+        *("LockedSink", "SwitchEvent", "KafkaSink"),
     ],
     "pylog_struct.testing": ["check_sink"],
 }

@@ -41,6 +41,8 @@ class Contestant:
     queued: bool = False
     slow: int = 1
     """By how much fewer events it gets where a run should not take minutes."""
+    hint: str = ""
+    """What helps where it is not installed."""
 
     def build(self, path: Path, open_file: Any = None) -> Subject:
         """Import what it needs and set it up; *open_file* replaces its file, see ``stalling``."""
@@ -49,17 +51,29 @@ class Contestant:
         return make(path) if open_file is None else make(path, open_file)
 
 
+OLD = "It has wheels up to Python 3.12: make bench PYTHON=python3.12 VENV=.venv-3.12"
 _ALL = (
     Contestant("bare", "bare loop: orjson, buffered write", "bare:buffered", ("orjson",)),
     Contestant("bare_iso", "bare loop, the time as ISO text", "bare:iso", ("orjson",)),
-    Contestant("bare_unbuffered", "bare loop, one os.write per event", "bare:unbuffered", ("orjson",)),
     Contestant(
-        "structlog", "structlog, its documented fast set-up", "on_structlog:fast", ("structlog", "orjson")
+        "bare_unbuffered", "bare loop, one os.write per event", "bare:unbuffered", ("orjson",)
+    ),
+    Contestant(
+        "structlog",
+        "structlog, its documented fast set-up",
+        "on_structlog:fast",
+        ("structlog", "orjson"),
     ),
     Contestant("ours", "pylog_struct, synchronous", "ours:direct", ("pylog-struct",)),
-    Contestant("ours_queued", "pylog_struct, queued", "ours:queued", ("pylog-struct",), queued=True),
     Contestant(
-        "picologging", "picologging, orjson", "with_picologging:direct", ("picologging", "orjson")
+        "ours_queued", "pylog_struct, queued", "ours:queued", ("pylog-struct",), queued=True
+    ),
+    Contestant(
+        "picologging",
+        "picologging, orjson",
+        "with_picologging:direct",
+        ("picologging", "orjson"),
+        hint=OLD,
     ),
     Contestant(
         "picologging_queued",
@@ -67,6 +81,7 @@ _ALL = (
         "with_picologging:queued",
         ("picologging", "orjson"),
         queued=True,
+        hint=OLD,
     ),
     Contestant(
         "structlog_queued",
@@ -76,7 +91,10 @@ _ALL = (
         queued=True,
     ),
     Contestant(
-        "stdlib", "stdlib, python-json-logger (orjson)", "stdlib:direct", ("python-json-logger", "orjson")
+        "stdlib",
+        "stdlib, python-json-logger (orjson)",
+        "stdlib:direct",
+        ("python-json-logger", "orjson"),
     ),
     Contestant(
         "stdlib_queued",

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from contestants import Subject
 from events import by_hand, text_by_hand
+
+from contestants import Subject
 
 
 def buffered(path: Path) -> Subject:
@@ -25,7 +26,10 @@ def iso(path: Path) -> Subject:
     file = path.open("wb")
     now = datetime.now
     return Subject(
-        by_hand(file.write, lambda: now(UTC)), partial(text_by_hand, file.write), file.close, file.flush
+        by_hand(file.write, lambda: now(UTC)),
+        partial(text_by_hand, file.write),
+        file.close,
+        file.flush,
     )
 
 
@@ -33,4 +37,6 @@ def unbuffered(path: Path) -> Subject:
     """Every event is in the kernel when the call returns."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     write = partial(os.write, descriptor)
-    return Subject(by_hand(write, time.time), partial(text_by_hand, write), partial(os.close, descriptor))
+    return Subject(
+        by_hand(write, time.time), partial(text_by_hand, write), partial(os.close, descriptor)
+    )

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contestants import Subject
 from events import by_keywords, text_by_keywords
+
+from contestants import Subject
 
 CAPACITY = 8192
 

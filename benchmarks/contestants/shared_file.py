@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from contestants import Subject
 from events import by_extra, text_by_extra
+
+from contestants import Subject
 
 ROLL = 4_000_000  # bytes: a run rolls over a few times
 

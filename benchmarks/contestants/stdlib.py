@@ -10,8 +10,9 @@ from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
-from contestants import Subject
 from events import by_extra, text_by_extra
+
+from contestants import Subject
 
 Ends = tuple[logging.Logger, Callable[[], object], Callable[[], object]]
 

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contestants import Subject
 from events import by_extra, text_by_extra
+
+from contestants import Subject
 
 
 def direct(path: Path) -> Subject:

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contestants import Subject
 from events import by_keywords, text_by_keywords
+
+from contestants import Subject
 
 
 def _subject(path: Path, open_file: Any, *, enqueue: bool) -> Subject:
@@ -17,7 +18,11 @@ def _subject(path: Path, open_file: Any, *, enqueue: bool) -> Subject:
     target = path if open_file is None else open_file(path)
     logger.add(target, serialize=True, enqueue=enqueue, level="INFO")
     return Subject(
-        by_keywords(logger), partial(text_by_keywords, logger), logger.remove, logger.complete, logger
+        by_keywords(logger),
+        partial(text_by_keywords, logger),
+        logger.remove,
+        logger.complete,
+        logger,
     )
 
 

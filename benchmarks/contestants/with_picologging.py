@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contestants import Subject
 from events import by_dict, text_by_dict
+
+from contestants import Subject
 
 
 def formatter() -> Any:
@@ -56,7 +57,9 @@ def direct(path: Path, open_file: Callable[[Path], Any] | None = None) -> Subjec
     handler = file_handler(path, open_file)
     handler.setFormatter(formatter())
     logger = logger_of(handler)
-    return Subject(by_dict(logger), partial(text_by_dict, logger), handler.close, handler.flush, logger)
+    return Subject(
+        by_dict(logger), partial(text_by_dict, logger), handler.close, handler.flush, logger
+    )
 
 
 def queued(path: Path, open_file: Callable[[Path], Any] | None = None) -> Subject:

@@ -22,6 +22,7 @@ NAMES = (
     "rollover",
     "memory",
     "outage",
+    "parts",
 )
 
 

@@ -141,9 +141,7 @@ def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[s
     if feature in ("bound_10", "bound_50", "all"):
         logger = logger.bind(**keys(50 if feature == "bound_50" else 10))
     if feature in ("contextvars", "all"):
-        structlog.contextvars.bind_contextvars(
-            request_id="3f6c2d1e", user_id=4711, tenant="north"
-        )
+        structlog.contextvars.bind_contextvars(request_id="3f6c2d1e", user_id=4711, tenant="north")
     make: Callable[[Any], Emit] = with_exception if feature == "exception" else by_keywords
     emit = make(logger)
     warm_up = max(events // 10, 10)

@@ -20,7 +20,6 @@ MODULES = {
     "picologging": "picologging",
     "logbook": "logbook",
 }
-LABELS = {"dependencies": "structlog, orjson and prometheus-client, without pylog_struct"}
 
 
 def cases(effort: Effort) -> list[Case]:

@@ -33,6 +33,7 @@ def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[s
     first files have rolled over.
     """
     from contestants.ours import queue, subject
+
     from pylog_struct.sinks import RollingFileSink
 
     path = directory / "app.jsonl"

@@ -76,8 +76,9 @@ def _points(emit: Any, events: int) -> dict[str, Any]:
 
 
 def _ours(events: int, _directory: Path) -> dict[str, Any]:
-    import pylog_struct
     from contestants.ours import CAPACITY
+
+    import pylog_struct
     from pylog_struct.sinks import QueueSink
 
     sink = DeadSink()

@@ -107,5 +107,3 @@ def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[s
             "lost": total - lines_in([path]),
         }
     )
-
-

@@ -62,7 +62,11 @@ def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[s
     for worker in workers:
         worker.join()
     seconds = max(end for _, end in times) - min(began for began, _ in times)
-    files = [file for file in directory.iterdir() if file.name.startswith("app") and "lock" not in file.name]
+    files = [
+        file
+        for file in directory.iterdir()
+        if file.name.startswith("app") and "lock" not in file.name
+    ]
     return {
         "per_second": share * count / seconds,
         "done_us": seconds / (share * count) * 1e6,

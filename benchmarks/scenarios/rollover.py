@@ -39,6 +39,7 @@ Rolled = Callable[[], object]
 
 def _ours(path: Path, archives: int, rolled: Rolled) -> Subject:
     from contestants.ours import subject
+
     from pylog_struct.sinks import RollingFileSink
 
     for number in range(1, archives + 1):

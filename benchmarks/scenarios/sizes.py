@@ -14,7 +14,7 @@ from measuring import lines_in
 TITLE = "Sizes of events"
 SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 WHO = ("bare", "structlog", "ours", "ours_queued", "picologging", "stdlib", "loguru")
-WORDS = "the quick brown fox jumps over the lazy dog and says \"no\" "
+WORDS = 'the quick brown fox jumps over the lazy dog and says "no" '
 MOST = 100_000_000  # bytes in one run
 
 

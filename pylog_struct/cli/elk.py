@@ -19,7 +19,7 @@ from pylog_struct.sinks._elasticsearch.connection import connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["elk"]
+__all__ = ["check", "elk", "setup", "template"]
 
 _MARKS = {"ok": "ok", "warning": "WARNING", "failed": "FAILED"}
 
@@ -87,9 +87,9 @@ def _cluster(
             fingerprint=fingerprint,
             verify_certs=not insecure,
         )
-        return Cluster(where, timeout=timeout)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    return Cluster(where, timeout=timeout)
 
 
 @elk.command()

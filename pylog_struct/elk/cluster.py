@@ -61,17 +61,11 @@ class Cluster:
     Args:
         connection: Where the cluster is.
         timeout: Seconds for one request.
-
-    Raises:
-        ClusterError: a certificate file that is missing, or is none.
     """
 
     def __init__(self, connection: Connection, *, timeout: float = 30.0) -> None:
         self._timeout = timeout
-        try:
-            self._client = Client(connection, name="pylog elk")
-        except Exception as error:
-            raise ClusterError(f"cannot connect: {type(error).__name__}: {error}") from error
+        self._client = Client(connection, name="pylog elk")
 
     def __enter__(self) -> Self:
         return self

@@ -58,6 +58,7 @@ too tells them from somebody's ``process=7``.
 _ALIASED: Final = frozenset(ALIASES)
 _SERVICE: Final = "service."
 _LEVEL_MAX: Final = 64
+_YEAR_10000: Final = 253_402_300_800  # in Unix time
 _DATASET: Final = str.maketrans(dict.fromkeys('\\/*?"<>| ,#:-', "_"))
 _DATASET_MAX: Final = 100
 
@@ -129,9 +130,8 @@ def _moment(event: dict[str, Any], homeless: dict[str, Any]) -> str:
         given = event.pop("@timestamp", None)
     if given is not None and fitted("date", given) is not MISFIT:
         return str(given)
-    if (
-        type(given) in (int, float) and 0 < given < 253_402_300_800
-    ):  # structlog's default: Unix time
+    # structlog's default is Unix time.
+    if isinstance(given, int | float) and given is not True and 0 < given < _YEAR_10000:
         return format_timestamp(int(given * 1e6) * 1000)
     if given is not None:
         homeless["timestamp"] = given

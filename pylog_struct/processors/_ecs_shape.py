@@ -34,6 +34,7 @@ _FLAT: Final = frozenset({"flattened", "flat_object"})
 _CLAIMED: Final = ECS_ROOTS | {"@timestamp", "message", "pylog"}
 _PATH_MAX: Final = 256  # characters
 _DEPTH_MAX: Final = 16  # parts of a path; an index takes 20
+_EXACT: Final = 2**53  # up to here a decimal is as good as a whole number
 _SHARE: Final = 4  # one field of an event may bring this part of all fields that can be learned
 _LABEL_MAX: Final = 200  # characters
 _LABEL_CHARACTERS: Final = str.maketrans(dict.fromkeys(".*\\\x00", "_"))
@@ -73,12 +74,23 @@ class Shape:
         conflicts: Of each value that did not fit its field: the path, and what happened.
     """
 
-    __slots__ = ("_ecs", "_guard", "_room", "_taken", "conflicts", "fields", "folded", "labels")
+    __slots__ = (
+        "_ecs",
+        "_empty",
+        "_guard",
+        "_room",
+        "_taken",
+        "conflicts",
+        "fields",
+        "folded",
+        "labels",
+    )
 
     def __init__(self, guard: TypeGuard, own: Iterable[str] = ()) -> None:
         self._guard = guard
         self._ecs = ecs_fields()
         self._taken = set(own)
+        self._empty: dict[str, Any] = {}  # nulls, and arrays without a value in them
         self._room = guard.max_fields  # new fields that may still come
         self.fields: dict[str, Any] = {}
         self.labels: dict[str, str | None] = {}
@@ -95,6 +107,20 @@ class Shape:
         kept = self._keep(key, value) if self._sound(key) else self._label(key, value)
         if kept is not _GONE:
             self.fields[key] = kept
+
+    def settle(self) -> None:
+        """Move nulls, and arrays without a value, that stand where other fields have an object, or below a value."""
+        if not self._empty:
+            return
+        above = {parent for path in self._taken for parent in _parents(path)}
+        for path, value in self._empty.items():
+            if path in above or not self._taken.isdisjoint(_parents(path)):
+                _remove(self.fields, path)
+                self._label(path, value)
+
+    def note(self, path: str) -> None:
+        """Take *path* for a field that is put into the document by somebody else."""
+        self._taken.add(path)
 
     def relabel(self, key: str, value: Any) -> None:
         """Put a value into ``labels``, whatever it is."""
@@ -123,7 +149,10 @@ class Shape:
     def _keep_scalar(self, path: str, value: Any) -> Any:
         if value is None:
             # No index minds a null, but it must not stand twice.
-            return self._take(path, None) if self._admits_null(path) else self._label(path, None)
+            if not self._admits_null(path):
+                return self._label(path, None)
+            self._empty[path] = None
+            return self._take(path, None)
         kind = self._guard.type_of(path)
         if kind is None or kind in OBJECTS or path in self._taken:
             kind = self._settled(path, value, self._guard.type_for(value))
@@ -196,13 +225,15 @@ class Shape:
                 return self._fold(path, value)
         if kind is not None and kind not in OBJECTS:
             return self._misfit(path, kind, value)
+        if not value:
+            return self._take(path, value)
         kept: dict[str, Any] = {}
         for key, member in value.items():
             below = f"{path}.{key}"
             found = self._keep(below, member) if self._sound(below) else self._label(below, member)
             if found is not _GONE:
                 kept[key] = found
-        return kept if kept or not value else _GONE
+        return kept or _GONE
 
     def _keep_array(self, path: str, value: list[Any]) -> Any:
         members = list(_scalars(value))
@@ -210,20 +241,27 @@ class Shape:
             return self._keep_objects(path, value)
         dynamic = self._type_of_all(members)
         if not members:
-            return self._take(path, value) if self._admits_null(path) else self._label(path, value)
+            if not self._admits_null(path):
+                return self._label(path, value)
+            self._empty[path] = value
+            return self._take(path, value)
+        new = self._guard.type_of(path) is None
         kind = self._settled(path, value, dynamic)
         if kind is None:
             return _GONE
         fit = _mapped(kind, value)
+        if new and kind == "float" and fit is not MISFIT:
+            fit = _decimals(fit)  # the first member decides, and it could be a whole number
         return self._misfit(path, kind, value) if fit is MISFIT else self._take(path, fit)
 
     def _type_of_all(self, members: list[Any]) -> str | None:
         kinds = {self._guard.type_for(member) for member in members}
         if len(kinds) == 1:
             return kinds.pop()
-        if kinds <= {"long", "float"}:
-            return "float"
-        return None if None in kinds else "text"
+        if kinds == {"long", "float"}:
+            return "float" if all(-_EXACT <= member <= _EXACT for member in members) else None
+        # The index asks the first member only; a date among other texts could be that one.
+        return None if kinds & {None, "date"} else "text"
 
     def _keep_objects(self, path: str, value: list[Any]) -> Any:
         """An array of objects: to an index, the fields of all of them together."""
@@ -245,7 +283,10 @@ class Shape:
     def _misfit(self, path: str, kind: str, value: Any) -> Any:
         name = f"{path}_{_kind(value)}"
         self.conflicts.append(
-            (path, f"field {path!r} ({kind}) does not take this {_kind(value)}: see {_label_path(name)}")
+            (
+                path,
+                f"field {path!r} ({kind}) does not take this {_kind(value)}: see {_label_path(name)}",
+            )
         )
         return self._label(name, value)
 
@@ -330,6 +371,29 @@ def _mapped(kind: str, value: list[Any]) -> Any:
             return MISFIT
         shown.append(fit)
     return shown
+
+
+def _parents(path: str) -> Iterable[str]:
+    while path := path.rpartition(".")[0]:
+        yield path
+
+
+def _remove(holder: dict[str, Any], path: str) -> None:
+    """Take the null or the array at *path* out, in whatever spelling it is there."""
+    for key, member in list(holder.items()):
+        if key == path and (member is None or type(member) is list):
+            del holder[key]
+        elif type(member) is dict and path.startswith(f"{key}."):
+            _remove(member, path[len(key) + 1 :])
+            if not member:
+                del holder[key]
+
+
+def _decimals(value: Any) -> Any:
+    """Return an array with its whole numbers written as decimals."""
+    if type(value) is list:
+        return [_decimals(member) for member in value]
+    return float(value) if type(value) is int else value
 
 
 def _is_place(value: dict[str, Any]) -> bool:

@@ -24,15 +24,23 @@ from pylog_struct.processors._ecs_document import (
     stub,
 )
 from pylog_struct.processors._ecs_fields import ECS_VERSION, ecs_fields
+from pylog_struct.processors._ecs_plain import (
+    FLOAT_MAX,
+    LONG_MAX,
+    LONG_MIN,
+    SCALARS,
+    in_range,
+    plain_event,
+    process_name,
+    sanitised_event,
+)
 from pylog_struct.processors._ecs_shape import Shape, is_claimed, is_sound
 from pylog_struct.processors._field_types import MISFIT, fitted, passing
 from pylog_struct.processors._origin import ORIGIN, note_origin
 from pylog_struct.processors._shrink import harmless, shrunk
-from pylog_struct.processors._text import cut
 from pylog_struct.processors.document_limits import DocumentLimits
-from pylog_struct.processors.json_renderer import NotPlainError, PlainCopy
 from pylog_struct.processors.limits import DEFAULT_LIMITS, Limits
-from pylog_struct.processors.sanitise import Sanitiser, sanitise
+from pylog_struct.processors.sanitise import sanitise
 from pylog_struct.processors.type_guard import OneDocument, TypeGuard
 
 if TYPE_CHECKING:
@@ -44,24 +52,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ECS"]
 
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _NO_TYPES: Final[frozenset[type]] = frozenset()
+_PIECES_MAX: Final = 1_000  # levels, loggers and threads; beyond it they are encoded anew
+_THREAD: Final = frozenset({"process.thread.name"})
 _PLAN_MAX: Final = 4_096  # keys; more come only without a guard
 _ORIGIN_FIELDS: Final = frozenset(
     {"log.origin.file.name", "log.origin.file.line", "log.origin.function"}
 )
-_LONG_MIN: Final = -(2**63)
-_LONG_MAX: Final = 2**63 - 1
-_FLOAT_MAX: Final = 3.4028234663852886e38
-
-
-class _Plan(dict[str, frozenset[type]]):
-    """Of a key that goes the quick way, the types of values that it may have."""
-
-    __slots__ = ()
-
-    def __missing__(self, _key: str) -> frozenset[type]:
-        return _NO_TYPES
 
 
 class ECS:
@@ -130,7 +127,12 @@ class ECS:
         self._value_limits = value_limits
         self._on_error = on_error
         self._strict = strict
-        self._plan = _Plan()
+        self._plan: dict[str, frozenset[type]] = {}
+        self._types_of = self._plan.get
+        # What many events have in common, encoded.
+        self._levels: dict[str, bytes] = {}
+        self._loggers: dict[str, bytes] = {}
+        self._threads: dict[str, bytes] = {}
         self._second = ""  # the last one seen of a timestamp that is one
         self._max_items = value_limits.max_items
         self._max_text = min(value_limits.max_string, value_limits.max_text // 2)
@@ -149,6 +151,7 @@ class ECS:
         self._static = fields
         self._own: dict[str, Any] | None = None  # with the process; made on first use, and per fork
         self._tail = b""
+        self._fixed: frozenset[str] = frozenset()
 
     def _after_fork_in_child(self) -> None:
         self._own = None
@@ -223,68 +226,78 @@ class ECS:
         origin = take(ORIGIN, None) if self._origin else None
         if origin is not None and not _ORIGIN_FIELDS.isdisjoint(fields):
             return None
-        own = self._own
-        if own is None:
-            own = self._find_own()
-        plan = self._plan
+        if self._own is None:
+            self._find_own()
+        types_of = self._types_of
         text = len(message)
         aliases = False
         for key, value in fields.items():
             kind = type(value)
-            if kind not in plan[key]:
+            if kind not in types_of(key, _NO_TYPES):
                 alias = ALIASES.get(key)
                 if alias is None or kind is not alias[1] or alias[2] not in fields:
                     return None
-                if alias[0] in fields or alias[0] in own:
+                if alias[0] in fields or alias[0] in self._fixed:
                     return None
                 aliases = True
             if kind is str:
                 text += len(value)
             elif kind is int:
-                if not _LONG_MIN <= value <= _LONG_MAX:
+                if not LONG_MIN <= value <= LONG_MAX:
                     return None
-            elif kind is float and not -_FLOAT_MAX <= value <= _FLOAT_MAX:
+            elif kind is float and not -FLOAT_MAX <= value <= FLOAT_MAX:
                 return None
         if text > self._max_text:
             return None
-        if self._process:
-            document = {
-                "@timestamp": stamp,
-                "log.level": level,
-                "message": message,
-                "ecs.version": ECS_VERSION,
-                "log.logger": logger,
-                "process.thread.name": current_thread().name,
-                **fields,
-            }
-        else:
-            document = {
-                "@timestamp": stamp,
-                "log.level": level,
-                "message": message,
-                "ecs.version": ECS_VERSION,
-                "log.logger": logger,
-                **fields,
-            }
         if origin is not None:
-            document.update((ALIASES[key][0], value) for key, value in origin.items())
+            fields.update((ALIASES[key][0], value) for key, value in origin.items())
         if aliases:
-            for key in fields:
-                if key not in plan and key in ALIASES:
-                    document[ALIASES[key][0]] = document.pop(key)
-        return orjson.dumps(document)[:-1] + self._tail
+            for key in tuple(fields):
+                if key in ALIASES and key not in self._plan:
+                    fields[ALIASES[key][0]] = take(key)
+        thread = current_thread().name if self._process else ""
+        try:
+            line = b"".join(
+                (
+                    b'{"@timestamp":"',
+                    stamp.encode(),
+                    self._levels[level],
+                    orjson.dumps(message),
+                    self._loggers[logger],
+                    self._threads[thread],
+                    orjson.dumps(fields)[1:],
+                )
+            )
+        except KeyError:
+            self._add_pieces(level, logger, thread)
+            return self._quickly(event_dict)
+        return line if fields else line[:-2] + b"}"
+
+    def _add_pieces(self, level: str, logger: str, thread: str) -> None:
+        """Encode what many events have in common; each piece ends with a comma or a colon."""
+        for pieces in (self._levels, self._loggers, self._threads):
+            if len(pieces) >= _PIECES_MAX:
+                pieces.clear()
+        named = orjson.dumps({"ecs.version": ECS_VERSION, "log.logger": logger})
+        self._levels[level] = b'","log.level":%b,"message":' % orjson.dumps(level)
+        self._loggers[logger] = b",%b,%b" % (named[1:-1], self._tail)
+        self._threads[thread] = (
+            b'"process.thread.name":%b,' % orjson.dumps(thread) if self._process else b""
+        )
 
     def _find_own(self) -> dict[str, Any]:
         """What every document of this process has, and the same as the end of a line."""
         own = dict(self._static)
         if self._process:
             own["process.pid"] = os.getpid()
-            own["process.name"] = _process_name()
+            own["process.name"] = process_name()
         try:
-            self._tail = b"," + orjson.dumps(own)[1:] if own else b"}"
+            self._tail = _members(own)
         except Exception:  # a name that is no Unicode
             own = sanitise(own, limits=self._value_limits)
-            self._tail = b"," + orjson.dumps(own)[1:]
+            self._tail = _members(own)
+        self._fixed = frozenset(own) | (_THREAD if self._process else frozenset())
+        self._loggers.clear()
         self._own = own
         return own
 
@@ -294,10 +307,10 @@ class ECS:
         trouble: str | None = None
         try:
             try:
-                event, trouble = _plain(event_dict, self._value_limits)
+                event, trouble = plain_event(event_dict, self._value_limits)
                 line = self._document(event)
             except Exception:  # text that is no Unicode, or a key that is none
-                event, trouble = _sanitised(event_dict, self._value_limits)
+                event, trouble = sanitised_event(event_dict, self._value_limits)
                 line = self._document(event)
         except Exception as failure:
             if self._strict:
@@ -323,13 +336,15 @@ class ECS:
         shape = Shape(guard, document)
         for key, value in homeless.items():
             shape.relabel(key, value)
-        plan = self._plan
+        types_of = self._types_of
         for key, value in rest.items():
             # What may go the quick way is in its place, unless another spelling of it is there too.
-            if type(value) in plan[key] and "." not in key and _in_range(value):
+            if type(value) in types_of(key, _NO_TYPES) and "." not in key and in_range(value):
                 document[key] = value
+                shape.note(key)
             else:
                 shape.place(key, value)
+        shape.settle()
         document.update(shape.fields)
         if shape.labels:
             document["labels"] = shape.labels
@@ -344,7 +359,7 @@ class ECS:
         """Note which keys may go the quick way from now on, with which types of values."""
         for key, value in shape.fields.items():
             if (
-                type(value) not in _SCALARS
+                type(value) not in SCALARS
                 or value is not rest.get(key)
                 or key in self._plan
                 or len(self._plan) >= _PLAN_MAX
@@ -358,7 +373,7 @@ class ECS:
             else:
                 # Without a guard only names within one document can clash.
                 alone = "." not in key and is_sound(key) and not is_claimed(key)
-                types = _SCALARS if alone else _NO_TYPES
+                types = SCALARS if alone else _NO_TYPES
             if types:
                 self._plan[key] = types
 
@@ -397,61 +412,12 @@ class ECS:
                 return  # the hook is how trouble is told; there is no other
 
 
+def _members(document: dict[str, Any]) -> bytes:
+    """Return the members of an object as JSON, each with its comma."""
+    return orjson.dumps(document)[1:-1] + b"," if document else b""
+
+
 def _rebuild(options: dict[str, Any], service: Any) -> ECS:
     made = ECS(**options)
     made._use_service(service)
     return made
-
-
-def _process_name() -> str:
-    # As logging does it: whoever has not imported multiprocessing is the main process.
-    multiprocessing = sys.modules.get("multiprocessing")
-    name = None if multiprocessing is None else multiprocessing.current_process().name
-    return cut(name, 200) if isinstance(name, str) else "MainProcess"
-
-
-def _in_range(value: Any) -> bool:
-    kind = type(value)
-    if kind is int:
-        return _LONG_MIN <= value <= _LONG_MAX
-    return kind is not float or -_FLOAT_MAX <= value <= _FLOAT_MAX
-
-
-def _plain(event_dict: Any, limits: Limits) -> tuple[dict[str, Any], str | None]:
-    """Return the event in exact builtin types, and what had to be replaced.
-
-    Strings are left alone: whether they are Unicode the encoder finds out quicker.
-    """
-    if type(event_dict) is dict and len(event_dict) <= limits.max_items:
-        event = event_dict.copy()
-        odd: dict[str, Any] = {}
-        text = 0
-        for key, value in event.items():
-            if type(key) is not str:
-                break
-            kind = type(value)
-            if kind is str:
-                text += len(value)
-            elif kind is float:
-                if value - value != 0:
-                    event[key] = None
-            elif kind not in _SCALARS or (kind is int and not _LONG_MIN <= value <= _LONG_MAX):
-                odd[key] = value
-        else:
-            if text <= min(limits.max_string, limits.max_text // 2):
-                if not odd:
-                    return event, None
-                try:
-                    event.update(PlainCopy(limits).object(odd, limits.max_depth))
-                except NotPlainError:
-                    sanitiser = Sanitiser(limits)
-                    event.update(sanitiser.value(odd, 1))
-                    return event, sanitiser.trouble
-                return event, None
-    return _sanitised(event_dict, limits)
-
-
-def _sanitised(event_dict: Any, limits: Limits) -> tuple[dict[str, Any], str | None]:
-    sanitiser = Sanitiser(limits)
-    safe = sanitiser.value(event_dict, 1)
-    return (safe if type(safe) is dict else {"event": safe}), sanitiser.trouble

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pylog_struct import diagnostics
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.errors import ConfigError, SinkClosedError, SinkTimeoutError
-from pylog_struct.ledger import DropReason
+from pylog_struct.ledger import HAS_GIL, DropReason
 from pylog_struct.levels import WARNING
-from pylog_struct.sinks._queue.buffer import HAS_GIL, RecordBuffer
+from pylog_struct.sinks._queue.buffer import RecordBuffer
 from pylog_struct.sinks._queue.delivery import Delivery
 from pylog_struct.sinks._queue.options import Policy, QueueOptions
 from pylog_struct.sinks._queue.overflow import Overflow, Turnstile

@@ -25,7 +25,7 @@ from pylog_struct.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pylog_struct.clock import Clock
     from pylog_struct.record import Record
@@ -65,7 +65,8 @@ class ElasticsearchSink(BaseSink):
         compress: Whether to send with gzip; worth it across a network.
         pipeline: An ingest pipeline.
         max_bulk_bytes: Longest request, in bytes or text; a single document may be longer.
-        max_bulk_records: Most documents of one request.
+        max_bulk_records: Most documents of one request.  A batch of more is cut evenly, and two requests
+            are under way at once.
         max_document_bytes: Longest line; a longer one is replaced by a stub.
         request_timeout: Seconds (or text) for one request, and after which a write that needs several
             starts no more of them.
@@ -107,7 +108,7 @@ class ElasticsearchSink(BaseSink):
         compress: bool = False,
         pipeline: str | None = None,
         max_bulk_bytes: float | str = "5 MB",
-        max_bulk_records: int = 5000,
+        max_bulk_records: int = 1000,
         max_document_bytes: float | str = "5 MB",
         request_timeout: float | str = 30.0,
         origin: str | None = None,
@@ -170,21 +171,24 @@ class ElasticsearchSink(BaseSink):
             largest=self._largest,
             now=self._clock.time(),
         )
-        give = self._identities.give
-        entries = [
-            shipment.entry(position, record, give(record)) for position, record in enumerate(batch)
-        ]
-        if self._refused:
-            known, self._refused = self._refused, {}
-            shipment.outcome.never = [
-                (entry, known[entry.identity]) for entry in entries if entry.identity in known
-            ]
-            entries = [entry for entry in entries if entry.identity not in known]
+        identities: list[str] = []
+        known, self._refused = self._refused, {}
+
+        def entries() -> Iterator[Entry]:
+            for position, record in enumerate(batch):
+                identity = self._identities.give(record)
+                identities.append(identity)
+                entry = shipment.entry(position, record, identity)
+                if identity in known:  # the server has said no already
+                    shipment.outcome.never.append((entry, known[identity]))
+                else:
+                    yield entry
+
         try:
-            outcome = shipment.send(entries)
+            outcome = shipment.send(entries(), len(batch))
         except BaseException:  # an interrupt: what is sent again must get the same ids
-            for entry in entries:
-                self._identities.take_back(entry.identity)
+            for identity in identities:
+                self._identities.take_back(identity)
             raise
         self._count(outcome)
         if outcome.later or outcome.never:
@@ -194,7 +198,7 @@ class ElasticsearchSink(BaseSink):
         if self._client is None:
             try:
                 self._client = Client(self._connection, name=self.name, compress=self._compress)
-            except Exception as error:  # a certificate file that is missing, or is none
+            except Exception as error:  # the library is damaged, or out of file descriptors
                 text = f"{self.name}: cannot connect: {type(error).__name__}: {error}"
                 raise SinkUnavailableError(text, batch) from error
         return self._client

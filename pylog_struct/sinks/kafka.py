@@ -48,10 +48,11 @@ class KafkaSink(BaseSink):
 
     Duplicates: with *idempotence* librdkafka's own retries make none.  What was under way when
     the time ran out may have arrived all the same; it is in ``unwritten``, and whoever writes it
-    again makes a duplicate (``kafka.unconfirmed`` counts them).
+    again makes a duplicate (``kafka.unconfirmed``: at most so many).
 
-    Order: records of one partition, and so of one key, keep their order, also when librdkafka tries
-    again.  A record that is refused alone, or was in a request with one that is, may be overtaken.
+    Order: records of one partition, and so of one key, keep their order, with *idempotence* also
+    when librdkafka repeats a request.  A record that is refused alone, or was in a request with
+    one that is, may be overtaken.
 
     Args:
         bootstrap_servers: One or more brokers to ask for the others, ``"host:9092"``; a list, or
@@ -61,8 +62,8 @@ class KafkaSink(BaseSink):
             ``"trace.id"``; see ``docs/reference/kafka.md``.  Without it, or for a record without the
             field, librdkafka picks the partition.
         headers: Headers of every message, e.g. ``{"content-type": "application/json"}``.
-        acks: ``"all"``: all replicas in sync have it.  1: the leader has it.  0: it was sent, which
-            nobody confirms.
+        acks: ``"all"``: all replicas in sync have it.  1: the leader has it.  There is no 0: what
+            nobody confirms is nothing that could be accounted for.
         idempotence: Whether the brokers discard what librdkafka sends twice; needs ``acks="all"``.
         compression: ``"none"``, ``"gzip"``, ``"snappy"``, ``"lz4"`` or ``"zstd"``.
         timeout: Longest time that one ``write`` waits for acknowledgements, in seconds or as text,
@@ -84,7 +85,7 @@ class KafkaSink(BaseSink):
     Blocks: ``write`` up to *timeout* and a second; ``close`` up to its timeout.
     Fork: the child has a producer of its own from its first write on; the inherited one is left alone.
     Metrics: ``kafka.producers`` counts producers that were started, ``kafka.unconfirmed`` records
-    that were taken back while they were under way.
+    that were taken back without an answer: the most that can be there twice.
     Source: librdkafka's ``INTRODUCTION.md`` on acknowledgement, idempotence and purging.
     """
 
@@ -97,7 +98,7 @@ class KafkaSink(BaseSink):
         *,
         key_field: str | None = None,
         headers: Mapping[str, str | bytes | None] | None = None,
-        acks: Literal["all", -1, 0, 1] = "all",
+        acks: Literal["all", -1, 1] = "all",
         idempotence: bool = True,
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4",
         timeout: float | str = 4.0,
@@ -159,13 +160,8 @@ class KafkaSink(BaseSink):
 
     def _deliver(self, batch: Sequence[Record]) -> Shipment:
         ends = time.monotonic() + self._patience()
-        producer = self._open(batch)
-        shipment = Shipment(self, producer, batch, ends)
-        try:
-            shipment.run()
-        finally:
-            if producer.dead:
-                self._release(_RELEASE)
+        shipment = Shipment(self, self._open(batch), batch, ends)
+        shipment.run()
         self._silent = self._silent + 1 if shipment.silent else 0
         return shipment
 
@@ -177,7 +173,7 @@ class KafkaSink(BaseSink):
     # -- the producer -----------------------------------------------------------------------------
 
     def _open(self, batch: Sequence[Record]) -> KafkaProducer:
-        if self._producer is not None and self._producer.dead:  # it said so while nothing was sent
+        if self._producer is not None and self._producer.dead:
             self._release(_RELEASE)
         if self._producer is None:
             try:

@@ -155,6 +155,31 @@ def test_a_queue_alone_waits_for_the_broker(node):
     assert (now["queue"].written, now["queue"].dropped) == (load.sent, 0)
 
 
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_patient_write_outlasts_an_outage_once_and_in_order(node, how):
+    """With several requests under way when the broker goes, librdkafka repeats what it must."""
+    topic = Topic(node.bootstrap, new_topic(node.bootstrap))
+    small = {"batch.num.messages": 20, "linger.ms": 0}
+    sink = KafkaSink(node.bootstrap, topic.name, timeout=90, config=small)
+    queue = QueueSink(sink, capacity=50_000, policy="block", close_timeout=90)
+    pylog_struct.configure(sink=queue, level="INFO", format="json")
+    with Load() as load:
+        load.more(300)
+        wait_for(lambda: sink.statistics().written > 100)
+        node.process.signal(how)
+        load.more(1000)
+        node.process.signal(signal.SIGCONT)
+        if how == signal.SIGKILL:
+            node.process.kill()
+            node.start()
+        before = sink.statistics().written
+        wait_for(lambda: sink.statistics().written > before + 1000)
+    assert pylog_struct.shutdown(90).complete
+    found = [event["id"] for event in map(json.loads, topic.lines()) if "id" in event]
+    assert found == list(range(load.sent))
+    assert "kafka.unconfirmed" not in sink.statistics().details
+
+
 EXIT = """
     import sys, time, pylog_struct
     from pylog_struct.sinks import FailoverSink, KafkaSink, QueueSink, RollingFileSink

@@ -22,6 +22,7 @@ from pylog_struct.record import Record
 from pylog_struct.sinks import (
     ElasticsearchSink,
     FailoverSink,
+    FanOutSink,
     MemorySink,
     QueueSink,
     RollingFileSink,
@@ -55,8 +56,6 @@ def events(number, **fields):
 def test_a_source_is_the_line_that_was_logged(opensearch, name):
     elk("setup", name, "--url", opensearch.url)
     memory = MemorySink()
-    from pylog_struct.sinks import FanOutSink
-
     pylog_struct.configure(
         sink=QueueSink(FanOutSink([ElasticsearchSink(opensearch.url, data_stream=name), memory])),
         format="ecs",
@@ -159,6 +158,77 @@ def test_documents_of_all_kinds_are_taken_by_the_template(opensearch, name):
     assert opensearch.count(name) == len(batch)
 
 
+@pytest.mark.slow
+def test_100_000_hostile_events_are_all_indexed(opensearch, name):
+    elk("setup", name, "--url", opensearch.url, "--replicas", 0)
+    pylog_struct.configure(
+        format="ecs",
+        level="INFO",
+        stdlib=False,
+        sink=QueueSink(
+            ElasticsearchSink(opensearch.url, data_stream=name, request_timeout=60),
+            capacity=50_000,
+            max_bytes="256 MB",
+            batch_records=4000,
+            policy="block",
+            block_timeout=60,
+        ),
+    )
+    log = structlog.get_logger("hostile")
+    flips = [
+        1,
+        "x",
+        1.5,
+        True,
+        None,
+        {"a": 1},
+        [1, "2"],
+        {"a": {"b": 2}},
+        "2026-11-24",
+        float("nan"),
+    ]
+    ecs = [
+        "http",
+        "host",
+        "error",
+        "event",
+        "service",
+        "log",
+        "message",
+        "labels",
+        "url",
+        "process",
+    ]
+    number = 100_000
+    for position in range(number):
+        kind = position % 10
+        flip = flips[position // 10 % len(flips)]
+        fields = {"n": position}
+        if kind == 0:
+            fields["flip"] = flip
+        elif kind == 1:
+            fields[ecs[position // 10 % 10]] = flip
+        elif kind == 2:
+            fields[f"key_{position // 10 % 5000}"] = flip
+        elif kind == 3:
+            fields.update({"client.ip": flip, "http.response.status_code": flip})
+        elif kind == 4 and position % 2500 == 4:
+            fields["long"] = "ü" * 524_288
+        elif kind == 5:
+            fields[f"a.b.{position % 7}"], fields["a"] = flip, position
+        log.info("hostile", **fields)
+    assert pylog_struct.flush(timeout=300)
+    statistics = pylog_struct.statistics()
+    assert pylog_struct.shutdown(timeout=60).complete
+
+    assert opensearch.count(name) == number
+    sink = statistics["elasticsearch"]
+    assert (sink.written, sink.dropped) == (number, 0)
+    assert "elasticsearch.stubs" not in sink.details
+    assert statistics["queue"].drops == {}
+    assert statistics.emitted == number
+
+
 def test_a_request_that_is_too_big_for_the_server_is_split(opensearch_of_my_own, name):
     node = opensearch_of_my_own(**{"http.max_content_length": "1mb"})
     batch = events(30, blob="x" * 100_000)
@@ -217,13 +287,11 @@ def test_killed_and_restarted_under_load_no_event_is_missing(opensearch_of_my_ow
     thread.start()
     try:
         for _ in range(2):
-            _until(lambda: node.client.count(name) > 0)
+            _grows(lambda: node.client.count(name))
             node.process.kill()
-            lines = path.stat().st_size if path.exists() else 0
-            _until(lambda: path.exists() and path.stat().st_size > lines)
+            _grows(lambda: path.stat().st_size if path.exists() else 0)
             node.start()
-            before = node.client.count(name)
-            _until(lambda: node.client.count(name) > before)
+            _grows(lambda: node.client.count(name))
     finally:
         stop.set()
         thread.join()
@@ -251,15 +319,12 @@ def _all(client, name):
     return client.hits(name, size=500_000)
 
 
-def _until(condition, patience=60.0):
+def _grows(size, patience=60.0):
+    """Wait until what *size* returns is more than it was."""
     ends = time.monotonic() + patience
-    while True:
-        try:
-            if condition():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < ends, "it did not happen in time"
+    before = size()
+    while size() <= before:
+        assert time.monotonic() < ends, "it did not grow in time"
         time.sleep(0.05)
 
 

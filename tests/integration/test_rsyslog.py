@@ -234,15 +234,26 @@ def test_100_000_lines_over_a_sigkill_lose_only_what_tcp_can_lose(tmp_path):
             ),
         )
         log = pylog_struct.get_logger("load")
-        total = 100_000
-        killed = []
-        for number in range(total):
-            log.info("bestellt", n=number)
-            if number in (30_000, 60_000):
-                killed.append(network.statistics().written)
-                server.kill()
-            if number in (35_000, 65_000):
-                server.start()
+        total = 0
+
+        def order(number):
+            nonlocal total
+            for _ in range(number):
+                log.info("bestellt", n=total)
+                total += 1
+
+        order(30_000)
+        for _ in range(2):
+            server.kill()
+            order(5_000)
+            server.start()
+            before = network.statistics().written
+            ends = time.monotonic() + 30
+            while network.statistics().written == before:  # until it is found again
+                assert time.monotonic() < ends, "the failover did not come back"
+                order(10)
+                time.sleep(0.002)
+            order(30_000)
         assert pylog_struct.flush(60) or network.statistics().details["socket.unconfirmed_bytes"]
         now = pylog_struct.statistics()
         pylog_struct.shutdown(30)
@@ -250,7 +261,8 @@ def test_100_000_lines_over_a_sigkill_lose_only_what_tcp_can_lose(tmp_path):
         if server.process is not None:
             server.stop()
 
-    there = [orjson.loads(line) for line in server.lines() if line.startswith(b"{")]
+    # Killed in the middle of a line, rsyslog goes on behind the piece.
+    there = [orjson.loads(line[line.rindex(b'{"timestamp"') :]) for line in server.lines()]
     kept = (tmp_path / "fallback.jsonl").read_bytes().splitlines()
     in_server = [one["n"] for one in there if "n" in one]
     in_file = [one["n"] for one in map(orjson.loads, kept) if "n" in one]
@@ -258,13 +270,13 @@ def test_100_000_lines_over_a_sigkill_lose_only_what_tcp_can_lose(tmp_path):
 
     assert now.balanced
     assert in_file, "there was no failover"
-    assert in_server[-1] == total - 1
+    assert total >= 100_000
     # No record is in both places, or twice in one: what was not taken is handed on, what was, is not.
     assert len(in_server) + len(in_file) == len(set(in_server) | set(in_file))
     # What is missing is at the two kills: rsyslog's memory, and the buffers of both kernels.
     assert len(missing) < 2 * 20_000
     runs = _runs(missing)
-    assert len(runs) <= 2 * len(killed)
+    assert len(runs) <= 4
 
 
 def _runs(numbers):

@@ -14,6 +14,8 @@ from typing import Any
 
 from support.payloads import strict_loads
 
+from pylog_struct.processors._ecs_fields import ecs_fields
+
 SPEC = json.loads(Path(__file__).with_name("ecs_spec.json").read_text("utf-8"))
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?")
 
@@ -96,7 +98,7 @@ class Rejected(Exception):
 
 
 class FakeIndex:
-    """Dynamic mapping with date detection, as of an index without any template.
+    """The schema's text fields are text; everything else is mapped dynamically, dates detected.
 
     ``pylog.folded`` is mapped as ``flattened``, as our template does.
     """
@@ -142,7 +144,7 @@ class FakeIndex:
             raise Rejected(f"{path}: {self.types[path]} is no {kind}")
 
     def _scalar(self, path: str, value: Any) -> None:
-        kind = self.types.setdefault(path, self._dynamic(value))
+        kind = self.types.setdefault(path, self._dynamic(path, value))
         if kind == "object":
             raise Rejected(f"{path} is an object")
         if kind in ("text", "keyword"):
@@ -160,7 +162,9 @@ class FakeIndex:
             if kind == "float" and abs(value) > 3.5e38:
                 raise Rejected(f"{path}: {value} is out of range")
 
-    def _dynamic(self, value: Any) -> str:
+    def _dynamic(self, path: str, value: Any) -> str:
+        if ecs_fields().get(path) in ("keyword", "wildcard", "match_only_text"):
+            return "text"
         if isinstance(value, bool):
             return "boolean"
         if isinstance(value, str):

@@ -2,6 +2,9 @@
 
 It listens on loopback like a real one.  The Python client has no names for it, so it is used
 through the library that the client brings along.
+
+It does not check sequence numbers.  An idempotent client takes it for granted that a broker does: fail
+one of several requests of a partition, and the client takes that one for written when a later one is.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 """
 _topics = itertools.count()
 
@@ -191,35 +193,45 @@ class Topic:
 
     def messages(self):
         """All messages so far; those of one partition in its order."""
-        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+        from confluent_kafka import Consumer, KafkaException
 
         settings = {
             "bootstrap.servers": self._bootstrap, "group.id": "readers",
             "enable.auto.commit": False, "fetch.wait.max.ms": 10,
         }  # fmt: skip
-        reader = Consumer(settings, logger=_Silent())
-        try:
-            places = reader.list_topics(self.name, timeout=10).topics[self.name].partitions
-            ends = {
-                one: reader.get_watermark_offsets(TopicPartition(self.name, one), timeout=10)[1]
-                for one in places
-            }
-            starts = {one: self._offsets.get(one) or OFFSET_BEGINNING for one in places}
-            reader.assign([TopicPartition(self.name, one, at) for one, at in starts.items()])
-            patience = time.monotonic() + 30
-            # What tansu calls the end is the beginning of the last batch: then comes a pause.
-            while True:
-                read = reader.consume(10_000, timeout=0.25)
-                if not read and all(self._offsets.get(one, 0) >= end for one, end in ends.items()):
-                    break
-                assert time.monotonic() < patience, f"read up to {self._offsets} of {ends}"
-                for message in read:
-                    if message.error() is None:
-                        self._messages.append(message)
-                        self._offsets[message.partition()] = message.offset() + 1
-        finally:
-            reader.close()
-        return list(self._messages)
+        patience = time.monotonic() + 30
+        while True:
+            reader = Consumer(settings, logger=_Silent())
+            try:
+                self._read(reader, patience)
+                return list(self._messages)
+            except KafkaException:  # a broker that was away has no leaders for a moment
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.1)
+            finally:
+                reader.close()
+
+    def _read(self, reader, patience):
+        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+        places = reader.list_topics(self.name, timeout=10).topics[self.name].partitions
+        ends = {
+            one: reader.get_watermark_offsets(TopicPartition(self.name, one), timeout=10)[1]
+            for one in places
+        }
+        starts = {one: self._offsets.get(one) or OFFSET_BEGINNING for one in places}
+        reader.assign([TopicPartition(self.name, one, at) for one, at in starts.items()])
+        # What tansu calls the end is the beginning of the last batch: then comes a pause.
+        while True:
+            read = reader.consume(10_000, timeout=0.25)
+            if not read and all(self._offsets.get(one, 0) >= end for one, end in ends.items()):
+                return
+            assert time.monotonic() < patience, f"read up to {self._offsets} of {ends}"
+            for message in read:
+                if message.error() is None:
+                    self._messages.append(message)
+                    self._offsets[message.partition()] = message.offset() + 1
 
     def lines(self):
         """The values of all messages."""

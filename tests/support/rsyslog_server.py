@@ -44,7 +44,9 @@ class Rsyslog:
         self.out = self.folder / "out.log"
         self._ready = ready
         self.conf = self.folder / "rsyslog.conf"
-        text = f'global(workDirectory="{self.folder}" net.enableDNS="off")\n{configuration}'
+        text = configuration
+        if "workDirectory" not in text:
+            text = f'global(workDirectory="{self.folder}" net.enableDNS="off")\n{text}'
         for word, value in (("FOLDER", folder), ("PORT", self.port), ("OUT", self.out)):
             text = text.replace(f"@{word}@", str(value))
         self.conf.write_text(text)

@@ -178,7 +178,7 @@ class Process:
             return "\n".join(text.splitlines()[-rows:])
         return ""
 
-    def wait_until(self, ready, timeout=90.0):
+    def wait_until(self, ready, timeout=180.0):
         """Call *ready* until it returns something true, and return that.
 
         Raises:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pylog_struct.sinks._elasticsearch import answers
 from pylog_struct.sinks._elasticsearch.answers import Fate, NoAnswerError
-from pylog_struct.sinks._elasticsearch.client import NDJSON, RequestError
+from pylog_struct.sinks._elasticsearch.client import IN_FLIGHT, NDJSON, RequestError
 from pylog_struct.sinks._elasticsearch.documents import as_document, stub
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pylog_struct.record import Record
     from pylog_struct.sinks._elasticsearch.client import Answer, Client
@@ -132,47 +133,77 @@ class Shipment:
         document = stub(entry.record, self._now, reason)
         return entry._replace(data=b"%b%b\n" % (action, document), stubbed=True)
 
-    def send(self, entries: Sequence[Entry]) -> Outcome:
-        """Send everything; what is neither in ``later`` nor in ``never`` was written."""
+    def send(self, entries: Iterable[Entry], number: int) -> Outcome:
+        """Send everything; what is neither in ``later`` nor in ``never`` was written.
+
+        Args:
+            entries: Taken one by one, while a server is at work on those before.
+            number: How many there are, at most.
+        """
         ends = time.monotonic() + self._timeout
-        waiting = deque(self._cut(entries))
-        while waiting:
-            chunk = waiting.popleft()
-            outcome = self.outcome
-            if time.monotonic() >= ends:
-                outcome.trouble(f"not finished within {self._timeout:g} s", timed_out=True)
+        chunks = self._cut(entries, number)
+        halves: deque[list[Entry]] = deque()
+        flying: deque[tuple[list[Entry], int, Callable[[], Answer]]] = deque()
+        going_on = True
+        together = IN_FLIGHT if number > self._size.records else 1
+        while True:
+            while going_on and len(flying) < together:
+                chunk = halves.popleft() if halves else next(chunks, None)
+                if chunk is None:
+                    break
+                if time.monotonic() >= ends:
+                    self.outcome.later += chunk
+                    text = f"not finished within {self._timeout:g} s"
+                    self.outcome.trouble(text, timed_out=True)
+                    going_on = False
+                    break
+                body = b"".join([entry.data for entry in chunk])
+                self.outcome.requests += 1
+                flying.append((chunk, len(body), self._begin(body, alone=together == 1)))
+            if not flying:
                 break
-            smaller = self._send(chunk)
+            chunk, size, pending = flying.popleft()
+            smaller = self._conclude(chunk, size, pending)
             if smaller is None:
-                waiting.appendleft(chunk)
-                break
-            waiting.extendleft(reversed(smaller))
-        for chunk in waiting:
+                self.outcome.later += chunk
+                going_on = False
+            else:
+                halves.extendleft(reversed(smaller))
+        for chunk in (*halves, *chunks):
             self.outcome.later += chunk
         return self.outcome
 
-    def _cut(self, entries: Sequence[Entry]) -> list[list[Entry]]:
-        chunks: list[list[Entry]] = []
+    def _cut(self, entries: Iterable[Entry], number: int) -> Iterator[list[Entry]]:
+        """Yield requests of about the same number of documents, none too big."""
+        most = -(-number // max(-(-number // self._size.records), 1))
         chunk: list[Entry] = []
-        room = 0
+        room = self._size.size
         for entry in entries:
             size = len(entry.data)
-            if not chunk or size > room or len(chunk) >= self._size.records:
+            if chunk and (size > room or len(chunk) >= most):
+                yield chunk
                 chunk, room = [], self._size.size
-                chunks.append(chunk)
             chunk.append(entry)
             room -= size
-        return chunks
+        if chunk:
+            yield chunk
 
-    def _send(self, chunk: list[Entry]) -> list[list[Entry]] | None:
-        """Send one request; return what is to be sent next instead of it, or None to stop here."""
-        outcome = self.outcome
-        body = b"".join([entry.data for entry in chunk])
-        outcome.requests += 1
-        try:
-            answer = self._client.request(
-                "POST", self._target.path, body, timeout=self._timeout, content_type=NDJSON
+    def _begin(self, body: bytes, *, alone: bool) -> Callable[[], Answer]:
+        """Return what waits for the answer to a request, which is under way unless it is alone."""
+        path, timeout = self._target.path, self._timeout
+        if alone:
+            return partial(
+                self._client.request, "POST", path, body, timeout=timeout, content_type=NDJSON
             )
+        return self._client.begin(path, body, timeout=timeout).answer
+
+    def _conclude(
+        self, chunk: list[Entry], size: int, pending: Callable[[], Answer]
+    ) -> list[list[Entry]] | None:
+        """Wait for an answer; return what is to be sent instead of the request, or None to stop."""
+        outcome = self.outcome
+        try:
+            answer = pending()
             if answer.status == 200:
                 self._judge(chunk, answers.items(answer.body, len(chunk)))
                 self._size.fine()
@@ -183,7 +214,7 @@ class Shipment:
         except NoAnswerError as error:  # ids make it harmless to send everything again
             outcome.trouble(str(error))
             return None
-        return self._refused(chunk, len(body), answer)
+        return self._refused(chunk, size, answer)
 
     def _judge(self, chunk: list[Entry], items: list[answers.Item]) -> None:
         outcome = self.outcome

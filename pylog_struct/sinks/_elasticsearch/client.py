@@ -6,7 +6,7 @@ import os
 import time
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from pylog_struct import diagnostics
 from pylog_struct._clients import quiet
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from pylog_struct.sinks._elasticsearch.connection import Connection
 
-__all__ = ["NDJSON", "Answer", "Client", "RequestError"]
+__all__ = ["IN_FLIGHT", "JSON", "NDJSON", "Answer", "Client", "Pending", "RequestError"]
 
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
+IN_FLIGHT: Final = 2
+"""Requests that may be under way at once: while a server works on one, the next is on its way."""
+
 _CONNECT: Final = 5.0  # longest time for one node to answer a connection, in seconds
 _OTHER_NODE: Final = frozenset({502, 503, 504})
 
@@ -73,7 +76,7 @@ class Client:
                     host=host.name,
                     port=host.port,
                     path_prefix=host.prefix,
-                    connections_per_node=1,
+                    connections_per_node=IN_FLIGHT,
                     **(_tls(connection) if host.scheme == "https" else {}),
                 )
                 for host in connection.hosts
@@ -100,6 +103,22 @@ class Client:
         Raises:
             RequestError: no node answered in *timeout* seconds.
         """
+        body, headers = self._prepared(body, content_type)
+        with quiet():
+            return self._ask(method, target, body, headers, timeout)
+
+    def begin(self, target: str, body: bytes, *, timeout: float) -> Pending:
+        """Send a bulk request without waiting for the answer; raises nothing.
+
+        At most ``IN_FLIGHT`` may be under way.
+        """
+        data, headers = self._prepared(body, NDJSON)
+        with quiet():
+            return Pending(self, target, data or b"", headers, timeout)
+
+    def _prepared(
+        self, body: bytes | None, content_type: str
+    ) -> tuple[bytes | None, dict[str, str]]:
         headers = dict(self._headers)
         if body is not None:
             headers["content-type"] = content_type
@@ -107,8 +126,7 @@ class Client:
                 packer = zlib.compressobj(1, wbits=31)
                 body = packer.compress(body) + packer.flush()
                 headers["content-encoding"] = "gzip"
-        with quiet():
-            return self._ask(method, target, body, headers, timeout)
+        return body, headers
 
     def _ask(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str], timeout: float
@@ -166,6 +184,70 @@ class Client:
                 for link in list(node.pool.pool.queue):  # type: ignore[attr-defined]
                     if link is not None and link.sock is not None:
                         os.close(link.sock.detach())
+
+
+class Pending:
+    """A bulk request on its way: what lets a server work while the next request is made.
+
+    elastic-transport has no such thing, so this works on the connections of its pools.  It uses one connection of one node as it is.  If anything at all goes wrong with that, the request
+    is made once more in the ordinary way, with all that it knows about other nodes and new
+    connections: ids make that harmless.
+    """
+
+    def __init__(
+        self, client: Client, target: str, body: bytes, headers: dict[str, str], timeout: float
+    ) -> None:
+        self._client = client
+        self._request = (target, body, headers)
+        self._timeout = timeout
+        self._ends = time.monotonic() + timeout
+        self._node = cast("Any", client._pool.get())
+        self._link: Any = None
+        try:
+            self._link = self._node.pool._get_conn(timeout=timeout)
+            self._link.timeout = min(timeout, _CONNECT)
+            if self._link.sock is not None:
+                self._link.sock.settimeout(timeout)
+            self._node.pool._validate_conn(self._link)  # connects; TLS is verified here and there
+            sent = {**self._node.headers, **headers}
+            path = f"{self._node.path_prefix}{target}"
+            self._link.request("POST", path, body=body, headers=sent, preload_content=False)
+            if self._link.sock is not None:  # from now on for each wait, not for connecting
+                self._link.sock.settimeout(timeout)
+        except Exception:  # a node that is gone, a connection closed behind our back
+            self._give_back(broken=True)
+
+    def answer(self) -> Answer:
+        """Wait for the answer.
+
+        Raises:
+            RequestError: no node answered in time.
+        """
+        with quiet():
+            if self._link is not None:
+                try:
+                    response = self._link.getresponse()
+                    found = Answer(response.status, response.headers, response.read())
+                except TimeoutError as error:
+                    self._give_back(broken=True)
+                    raise RequestError(f"{self._node.base_url}: {error}", timed_out=True) from error
+                except Exception:
+                    self._give_back(broken=True)
+                else:
+                    self._give_back(broken=False)
+                    if found.status not in _OTHER_NODE or len(self._client._pool) == 1:
+                        return found
+                    self._client._failed(self._node)
+            target, body, headers = self._request
+            left = max(self._ends - time.monotonic(), 0.0)
+            return self._client._ask("POST", target, body, headers, left)
+
+    def _give_back(self, *, broken: bool) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            if broken:
+                link.close()
+            self._node.pool._put_conn(link)
 
 
 def _timeouts(left: float) -> Any:

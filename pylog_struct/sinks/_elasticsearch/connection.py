@@ -68,10 +68,10 @@ def connection(
         raise ConfigError(msg)
     found, user = _hosts(owner, hosts)
     sent = _plain_headers(owner, headers)
-    secrets = [("basic_auth", user)] if user else []
-    secrets += [
+    secrets: list[tuple[str, Any]] = [
         (name, value)
         for name, value in (
+            ("basic_auth", user),
             ("api_key", api_key),
             ("basic_auth", basic_auth),
             ("bearer_auth", bearer_auth),

@@ -133,7 +133,7 @@ def check_compression(value: Any, argument: str) -> str:
 
 
 def check_acks(value: Any, idempotence: Any, owner: str) -> str:
-    """Return how many replicas have to confirm, ``"all"``, ``"1"`` or ``"0"``.
+    """Return how many replicas have to confirm, ``"all"`` or ``"1"``.
 
     Raises:
         ConfigError: it is something else, or not ``"all"`` although *idempotence* needs that.
@@ -141,11 +141,11 @@ def check_acks(value: Any, idempotence: Any, owner: str) -> str:
     if not isinstance(idempotence, bool):
         msg = f"{owner}.idempotence: {idempotence!r} is no yes or no; use True or False"
         raise ConfigError(msg)
-    acks = (
-        {"all": "all", -1: "all", 1: "1", 0: "0"}.get(value) if type(value) in {str, int} else None
-    )
+    known = {"all": "all", -1: "all", 1: "1"}
+    acks = known.get(value) if type(value) in {str, int} else None
     if acks is None:
-        msg = f'{owner}.acks: {value!r} is no acknowledgement; use "all", 1 or 0'
+        # Not 0 either: librdkafka calls delivered then what it only sent, and it may be lost unseen.
+        msg = f'{owner}.acks: {value!r} is no acknowledgement; use "all" or 1'
         raise ConfigError(msg)
     if idempotence and acks != "all":
         msg = f'{owner}.acks: {value!r} is too few for idempotence; use "all", or idempotence=False'
@@ -180,7 +180,7 @@ def check_config(value: Any, argument: str, client: Any) -> dict[str, Any]:
         try:
             client.Producer({**plain, _END: 1})
         except Exception as error:
-            reason = error.args[0] if error.args else error
+            reason: Any = error.args[0] if error.args else error
             text = reason.str() if isinstance(reason, client.KafkaError) else str(error)
             if _END not in text:
                 msg = f"{argument}: {text}; use properties of librdkafka, as its CONFIGURATION.md has them"
@@ -204,8 +204,6 @@ def producer_config(
         # A topic that does not exist is an error of its own, and not one more timeout.
         "topic.metadata.propagation.max.ms": max(int(timeout * 500), 1),
         "socket.keepalive.enable": True,
-        # More than one request under way, retried, would change their order.
-        "max.in.flight.requests.per.connection": 5 if idempotence else 1,
         "log.connection.close": False,  # brokers close idle connections; that is no trouble
         **extra,
         "bootstrap.servers": servers,

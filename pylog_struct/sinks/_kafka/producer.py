@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaProducer"]
 
+_KEPT: Final = 20_000  # slots; one batch may have been larger than all the next ones
 _SETTLE: Final = 1.0  # seconds; how long librdkafka may take to report what was purged
 _ROOM: Final = 0.05  # seconds between two tries when its queue is full
 _YEAR_3000: Final = 32_503_680_000.0  # what is beyond is no Unix time in seconds
@@ -109,6 +110,7 @@ class KafkaProducer:
         except BaseException:  # an interrupt, in the middle of a report: what that said is gone
             self._events.dead = True
             raise
+        del slots[_KEPT:]
         if failures and any(map(says_that_the_producer_is_dead, failures.values())):
             self._events.dead = True
         return dict(failures)

@@ -50,8 +50,11 @@ def is_unanswered(error: Any) -> bool:
 
 
 def is_unconfirmed(error: Any) -> bool:
-    """Whether the record was under way, so that nobody knows if the broker has it."""
-    return bool(error.name() == "_PURGE_INFLIGHT")
+    """Whether the record was taken back, so that the broker may have it all the same.
+
+    Also from the queue: it may wait there for being sent once more, after a connection broke.
+    """
+    return error.name() in {"_PURGE_INFLIGHT", "_PURGE_QUEUE"}
 
 
 def says_that_the_producer_is_dead(error: Any) -> bool:

@@ -29,7 +29,7 @@ class Backoff:
         random: Returns a number in [0, 1).
     """
 
-    __slots__ = ("_base", "_cap", "_clock", "_failures", "_random", "_until")
+    __slots__ = ("_base", "_cap", "_clock", "_draw", "_failures", "_until")
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Backoff:
         self._base = base
         self._cap = cap
         self._clock = clock
-        self._random = random
+        self._draw = random
         self.reset()
 
     def reset(self) -> None:
@@ -53,7 +53,7 @@ class Backoff:
         """The destination failed now."""
         bound = min(self._cap, self._base * 2.0 ** min(self._failures, _DOUBLINGS_MAX))
         self._failures += 1
-        self._until = self._clock.monotonic() + bound * (0.5 + 0.5 * self._random())
+        self._until = self._clock.monotonic() + bound * (0.5 + 0.5 * self._draw())
 
     def hold(self, seconds: float) -> None:
         """The destination asked not to be called for so long."""

@@ -25,7 +25,7 @@ from itertools import accumulate, groupby, islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pylog_struct.ledger import DropReason
+from pylog_struct.ledger import HAS_GIL, DropReason
 from pylog_struct.levels import level_label
 from pylog_struct.sinks._queue.gap import Gap, GapNotice
 from pylog_struct.sinks._queue.options import Policy, QueueOptions
@@ -36,13 +36,10 @@ if TYPE_CHECKING:
     from pylog_struct.ledger import SinkLedger
     from pylog_struct.record import Record
 
-__all__ = ["HAS_GIL", "NEVER", "Bounds", "RecordBuffer", "Ticket", "Verdict", "bytes_of"]
+__all__ = ["NEVER", "Bounds", "RecordBuffer", "Ticket", "Verdict", "bytes_of"]
 
 NEVER: Final = sys.maxsize
 """A size that is never reached."""
-
-HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether a few plain steps in a row are atomic; see above."""
 
 _level_of: Final = itemgetter(0)
 _line_of: Final = itemgetter(1)

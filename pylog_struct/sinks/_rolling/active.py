@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import os
 import stat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from pylog_struct.record import Record
 from pylog_struct.sinks._rolling.files import Ownership, open_or_create
 from pylog_struct.sinks._rolling.locks import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pylog_struct.record import Record
 
 __all__ = ["ActiveFile"]
+
+_line_of: Final = itemgetter(1)
+_write, _seek = os.write, os.lseek  # a look-up less
 
 _SHARED_WAIT: Final = 0.25  # seconds; others hold the exclusive lock for an instant only
 
@@ -82,13 +86,28 @@ class ActiveFile:
         """
         if self._torn:
             self._repair()
-        lines = [record[1] for record in batch]
-        lines.append(b"")
+        lines = [*map(_line_of, batch), b""]
         data = b"\n".join(lines)
         written = os.write(self._file.fd, data)
         if not self.regular:
             return len(batch) if written == len(data) else _whole(batch, written)
-        short = written != len(data)
+        return self._account(batch, written, short=written != len(data))
+
+    def append_line(self, line: bytes) -> bool:
+        """Do the same for one line; False if it is not in the file, or something comes first."""
+        if self._torn or self._suspect:
+            return False
+        fd = self._file.fd
+        data = line + b"\n"
+        written = _write(fd, data)
+        end = _seek(fd, 0, 1)
+        if end - written == self.end and written == len(data):
+            self.end = end
+            return True
+        return self._account((Record(0, line),), written, short=written != len(data)) == 1
+
+    def _account(self, batch: Sequence[Record], written: int, *, short: bool) -> int:
+        """Look at where the *written* bytes of *batch* came to stand; see :meth:`append`."""
         self._torn = short
         if self._advance(written):
             # Our first line is the tail of somebody's piece: readable only if it comes once more.

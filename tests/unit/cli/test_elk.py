@@ -248,6 +248,30 @@ def test_without_retention_policies_the_rest_is_installed():
     assert not any(path.startswith("/_ilm") for path in cluster.things)
 
 
+def test_a_policy_plugin_that_was_never_used_is_there(opensearch):
+    opensearch.refuse["GET", "/_plugins/_ism/policies"] = error(404, "index_not_found_exception")
+
+    elk("setup", STREAM, *opensearch.url_option)
+
+    assert f"/_plugins/_ism/policies/pylog-{STREAM}" in opensearch.things
+
+
+def test_a_policy_plugin_that_fails_is_no_missing_one(opensearch):
+    opensearch.refuse["GET", "/_plugins/_ism"] = error(500, "some_exception", "oh no")
+
+    result = elk("setup", STREAM, *opensearch.url_option)
+
+    assert result.exit_code == 1
+    assert "oh no" in result.output
+    assert opensearch.things == {}
+
+
+def test_an_answer_of_an_odd_shape_is_as_good_as_none(elastic):
+    elastic.refuse["GET", "/_index_template/pylog"] = answer({"index_templates": []})
+
+    assert "created   index template" in elk("setup", STREAM, *elastic.url_option).output
+
+
 def test_retention_can_be_left_out(elastic):
     elk("setup", STREAM, *elastic.url_option, "--retention", "")
 
@@ -306,6 +330,41 @@ def test_check_finds_what_is_different(elastic):
     assert "WARNING template: component template" in result.output
     assert "WARNING retention: policy" in result.output
     assert "WARNING data stream: logs-shop-default's newest index is older" in result.output
+
+
+def test_a_question_that_cannot_be_answered_is_a_failure(elastic):
+    elk("setup", STREAM, *elastic.url_option)
+    elastic.refuse["GET", "/_data_stream"] = error(500, "some_exception", "oh no")
+
+    result = elk("check", STREAM, *elastic.url_option)
+
+    assert result.exit_code == 1
+    assert "FAILED  data stream: 500 some_exception: oh no" in result.output
+
+
+def test_a_server_without_data_streams_is_asked_no_further(elastic):
+    elk("setup", STREAM, *elastic.url_option)
+    elastic.refuse["GET", "/_data_stream"] = error(400, "invalid_index_name_exception")
+
+    assert "will be made by the first document" in elk("check", STREAM, *elastic.url_option).output
+
+
+def test_check_without_retention(elastic):
+    elk("setup", STREAM, *elastic.url_option, "--retention", "")
+
+    result = elk("check", STREAM, *elastic.url_option, "--retention", "")
+
+    assert result.exit_code == 0
+    assert "retention: none is wanted" in result.output
+
+
+def test_check_where_nothing_deletes_old_indices():
+    with FakeCluster("2.19.1", distribution="opensearch", ism=False) as cluster:
+        elk("setup", STREAM, *cluster.url_option)
+        result = elk("check", STREAM, *cluster.url_option)
+
+    assert result.exit_code == 0
+    assert "nothing deletes old indices" in result.output
 
 
 def test_check_finds_an_index_in_the_way(elastic):
@@ -412,13 +471,6 @@ def test_an_unknown_version_is_a_warning():
 )
 def test_wrong_usage(arguments):
     assert elk(*arguments).exit_code == 2
-
-
-def test_a_certificate_file_that_is_missing(tmp_path):
-    result = elk("check", STREAM, "--url", "https://localhost", "--ca-certs", tmp_path / "none.pem")
-
-    assert result.exit_code == 1
-    assert "cannot connect" in result.output
 
 
 def test_the_login_may_come_from_the_environment(elastic):

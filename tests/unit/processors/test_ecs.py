@@ -207,9 +207,7 @@ class TestCollisions:
     def test_what_collides_with_ours_within_the_pipeline_goes_to_extra(self):
         sink = MemorySink()
         configured(sink, service="checkout")
-        structlog.get_logger().info(
-            "x", **{"event": True, "level": 1, "timestamp": 2, "logger": 3, "service": 4}
-        )
+        structlog.get_logger().info("x", event=True, level=1, timestamp=2, logger=3, service=4)
         document = check_document(sink.records[0].line)
 
         extra = {key: value for key, value in document.items() if key.startswith("extra.")}
@@ -309,7 +307,8 @@ class TestCollisions:
         assert render(items=[1, {"a": 1}])["labels"] == {"items_list": '[1,{"a":1}]'}
 
     def test_arrays_of_one_field_have_one_type(self):
-        assert render(a=[1, 2.5])["a"] == [1, 2.5]
+        assert b'"a":[1.0,2.5]' in ECS()(None, "", {**EVENT, "a": [1, 2.5]})
+        assert render(a=["2026-01-01", "x"])["labels"] == {"a_list": '["2026-01-01","x"]'}
         assert render(a=[1, "x", None, [True]])["a"] == ["1", "x", None, ["true"]]
         assert render(a=[])["a"] == []
         assert render({"http": [None]})["labels"] == {"http": "[null]"}
@@ -328,6 +327,21 @@ class TestCollisions:
 
         assert all(path.count(".") < 18 for path, _ in leaves(document))
         assert "1" in str(document["labels"])
+
+    @pytest.mark.parametrize(
+        ("fields", "labels"),
+        [
+            ({"a": None, "a.b": 1}, {"a": None}),
+            ({"a.b": 1, "a": None}, {"a": None}),
+            ({"a": 1, "a.b": None}, {"a_b": None}),
+            ({"a": None, "a.b": None}, {"a": None, "a_b": None}),
+            ({"a": [], "a.b": 1}, {"a": "[]"}),
+            ({"a": [[None]], "a.b": [], "c": 1}, {"a": "[[null]]", "a_b": "[]"}),
+            ({"x": {"a": None}, "x.a.b": 1}, {"x_a": None}),
+        ],
+    )
+    def test_a_null_gives_way(self, fields, labels):
+        assert render(fields)["labels"] == labels
 
 
 class TestValues:
@@ -456,7 +470,8 @@ class TestBothDoors:
         fields = {"order_id": 7, "http": "x", "http.response.status_code": 200, "trace.id": "t"}
         try:
             raise ValueError("boom")
-        except ValueError as error:
+        except ValueError as caught:
+            error = caught
             for log in (
                 lambda: structlog.get_logger("shop").error("failed", exc_info=error, **fields),
                 lambda: logging.getLogger("shop").error("failed", exc_info=error, extra=fields),
@@ -547,7 +562,7 @@ class TestBothDoors:
 
     def test_unknown_formats_are_named(self):
         for wrong in ("ecz", 7, ECS, None):
-            with pytest.raises(ConfigError, match="format: .* is unknown; use one of auto, json"):
+            with pytest.raises(ConfigError, match=r"format: .* is unknown; use one of auto, json"):
                 configured(MemorySink(), format=wrong)
 
     def test_a_renderer_of_the_users_is_taken(self):

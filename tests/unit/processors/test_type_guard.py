@@ -167,7 +167,11 @@ class TestMapping:
             ("double", [1e300, 1], ["1"]),
             ("half_float", [1.5], [70_000]),
             ("scaled_float", [1.5], [1e13]),
-            ("date", ["2026-01-01T01:02Z", "2026-01-01T01:02:03.123456789+02:00"], ["01.02.2026", 1]),
+            (
+                "date",
+                ["2026-01-01T01:02Z", "2026-01-01T01:02:03.123456789+02:00"],
+                ["01.02.2026", 1],
+            ),
             ("date_nanos", ["2026-01-01"], ["1969-12-31", "2262-01-01", 5]),
             ("ip", ["10.0.0.1", "fe80::1"], ["10.0.0.256", 1]),
             ("boolean", [True], ["true", 0]),
@@ -292,7 +296,11 @@ class TestConflicts:
         assert report.count("\n") == 1
         assert "field 'code' (long) does not take this str: see labels.code_str" in report
         assert f"{__file__}:" in report
-        assert [check_document(record.line).get("code") for record in sink.records] == [1, None, None]
+        assert [check_document(record.line).get("code") for record in sink.records] == [
+            1,
+            None,
+            None,
+        ]
 
     def test_the_number_of_reports_is_bounded(self, capsys):
         guard = TypeGuard(max_fields=1_000)

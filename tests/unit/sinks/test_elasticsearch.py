@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import orjson
@@ -125,11 +126,11 @@ def test_a_pipeline_is_named_in_the_request(server, make):
 
 def test_a_request_holds_no_more_documents_and_bytes_than_allowed(server, make):
     make(max_bulk_records=4, max_bulk_bytes=100_000).write(events(10))
-    assert [len(request.pairs) for request in server.bulks] == [4, 4, 2]
+    assert sorted(len(request.pairs) for request in server.bulks) == [2, 4, 4]
 
     server.requests.clear()
     make(max_bulk_bytes=1000).write([event(n, NOW, extra="x" * 300) for n in range(5)])
-    assert [len(request.pairs) for request in server.bulks] == [2, 2, 1]
+    assert sorted(len(request.pairs) for request in server.bulks) == [1, 2, 2]
     assert all(len(request.body) <= 1000 for request in server.bulks)
 
 
@@ -372,13 +373,102 @@ def test_a_refused_request_says_what_to_do_and_keeps_every_record(server, make, 
 
 
 def test_what_was_sent_before_the_refusal_stays_sent(server, make):
-    server.script = [lambda request, index: index(request), error(503)]
-    batch = events(6)
+    batch = events(8)
+
+    def refuse(request, index):
+        return error(503) if batch[2].line in request.body else index(request)
+
+    server.script = [refuse] * 8
 
     problem = failure(make(max_bulk_records=2), batch, SinkUnavailableError)
 
-    assert problem.unwritten == tuple(batch[2:])
-    assert len(server.bulks) == 2
+    assert problem.unwritten == tuple(one for one in batch if one.line not in server.lines)
+    assert batch[0] not in problem.unwritten
+    assert {batch[2], batch[3], batch[6], batch[7]} <= set(problem.unwritten)
+
+
+# -- several requests at once ---------------------------------------------------------------------
+
+
+def test_while_a_server_works_on_one_request_the_next_is_sent(server, make):
+    together = threading.Barrier(2, timeout=10)
+
+    def both(request, index):
+        together.wait()
+        return index(request)
+
+    server.script = [both, both]
+    sink = make(max_bulk_records=50)
+
+    sink.write(events(100))
+    sink.write([event(n, NOW - n - 1) for n in range(100)])
+
+    assert len(server.lines) == 200
+    assert len({request.port for request in server.bulks}) == 2
+
+
+@pytest.mark.parametrize("cut", [CutError(), error(503), Reply(200, b"rubbish")])
+def test_trouble_with_one_of_several_requests_is_about_that_one(server, make, cut):
+    batch, sink = events(60), make(max_bulk_records=10, compress=True)
+    server.script = [lambda request, index: index(request), cut]
+    left = ()
+    try:
+        sink.write(batch)
+    except SinkUnavailableError as problem:
+        left = problem.unwritten
+    assert left == tuple(one for one in batch if one.line not in server.lines)
+    sink.write(left)
+
+    assert sorted(server.lines) == sorted(record.line for record in batch)
+    assert sink.statistics().written == 60
+
+
+def test_several_requests_that_hang_cost_one_timeout(server):
+    def hang(request, index):
+        server.release.wait(30)
+        return index(request)
+
+    server.script = [hang] * 20
+    sink = ElasticsearchSink(server.url, index="logs", request_timeout=0.3, max_bulk_records=2)
+    started = time.monotonic()
+
+    problem = failure(sink, events(20), SinkTimeoutError)
+
+    assert time.monotonic() - started < 10
+    assert len(problem.unwritten) == 20
+    assert len(server.bulks) <= 4
+    sink.close(1)
+
+
+def test_a_write_starts_no_more_requests_when_its_time_is_over(server):
+    def slow(request, index):
+        server.release.wait(0.2)
+        return index(request)
+
+    server.script = [slow] * 20
+    batch = events(20)
+    sink = ElasticsearchSink(server.url, index="logs", request_timeout=0.5, max_bulk_records=1)
+
+    problem = failure(sink, batch, SinkTimeoutError)
+
+    assert "not finished within 0.5 s" in str(problem)
+    assert problem.unwritten == tuple(one for one in batch if one.line not in server.lines)
+    assert 0 < len(problem.unwritten) < 20
+    sink.close(1)
+
+
+def test_several_requests_go_past_a_node_that_is_gone(server, make, unused_port):
+    with FakeElasticsearch() as gateway:
+        gateway.script = [error(502)] * 50
+        sink = make(
+            [gateway.url, server.url, f"http://127.0.0.1:{unused_port}"], max_bulk_records=5
+        )
+        for number in range(4):
+            sink.write([event(n, NOW + number + n / 100) for n in range(20)])
+        sink.close(1)
+
+    assert len(server.lines) == 80
+    assert sink.statistics().errors == {}
 
 
 def test_retry_after_is_kept_without_asking_again(server, make):
@@ -464,6 +554,22 @@ def test_errors_false_is_not_believed(server, make):
     assert failure(make(), batch, SinkUnavailableError).unwritten == (batch[1],)
 
 
+def test_an_interrupted_write_changes_no_id(server, make, monkeypatch):
+    batch, sink = events(3), make()
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pylog_struct.sinks._elasticsearch.client.Client.request", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sink.write(batch)
+    sink.write(batch)
+    make().write(batch)
+
+    assert len(server.lines) == 3
+
+
 # -- connections ----------------------------------------------------------------------------------
 
 
@@ -477,8 +583,7 @@ def test_a_server_that_is_not_there_is_unavailable(make, unused_port):
 @pytest.fixture
 def unused_port():
     with FakeElasticsearch() as closed:
-        port = closed.port
-    return port
+        return closed.port
 
 
 def test_a_server_that_hangs_costs_the_timeout_and_no_more(server):

@@ -91,6 +91,17 @@ def test_memory_is_bounded_and_what_is_forgotten_keeps_its_first_id():
     assert identities.give(record()) == old
 
 
+def test_a_record_that_comes_back_late_keeps_its_number():
+    identities = Identities("host")
+    first, second = identities.give(record()), identities.give(record())
+    for number in range(10_000):
+        identities.give(record(b"%d" % number))
+    identities.take_back(second)
+
+    assert identities.give(record()) == second
+    assert identities.give(record()) == f"{first}.2"
+
+
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40))
 def test_whatever_is_given_back_no_two_written_records_share_an_id(steps):
     identities, written, open_ = Identities("host"), set(), []
@@ -270,12 +281,13 @@ def test_a_server_that_cannot_be_verified_gets_nothing(server):
 def test_ca_certs_verifies_it(server, authority, tmp_path):
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(path)
-    sink = ElasticsearchSink(server.url, index="logs", ca_certs=path)
+    sink = ElasticsearchSink(server.url, index="logs", ca_certs=path, max_bulk_records=1)
 
     sink.write([record()])
+    sink.write([record(b"%d" % number) for number in range(3)])
     sink.close(1)
 
-    assert server.lines == [b'{"n":1}']
+    assert len(server.lines) == 4
 
 
 def test_a_fingerprint_is_enough_and_a_wrong_one_is_not(server):
@@ -283,10 +295,11 @@ def test_a_fingerprint_is_enough_and_a_wrong_one_is_not(server):
     sink = ElasticsearchSink(server.url, index="logs", fingerprint=right.upper())
     sink.write([record()])
     sink.close(1)
-    wrong = ElasticsearchSink(server.url, index="logs", fingerprint="0" * 64)
+    wrong = ElasticsearchSink(server.url, index="logs", fingerprint="0" * 64, max_bulk_records=1)
 
-    with pytest.raises(SinkUnavailableError):
-        wrong.write([record(b'{"n":2}')])
+    for batch in ([record(b'{"n":2}')], [record(b'{"n":2}'), record(b'{"n":3}')]):
+        with pytest.raises(SinkUnavailableError):
+            wrong.write(batch)
     wrong.close(1)
     assert server.lines == [b'{"n":1}']
 
@@ -307,6 +320,21 @@ def test_a_certificate_file_that_is_missing_is_no_crash(server, tmp_path):
     sink = ElasticsearchSink(server.url, index="logs", ca_certs=tmp_path / "missing.pem")
 
     with pytest.raises(SinkUnavailableError) as caught:
+        sink.write([record()])
+    assert len(caught.value.unwritten) == 1
+    sink.close(1)
+
+
+def test_a_client_that_cannot_even_be_made_is_no_crash(monkeypatch):
+    import elastic_transport
+
+    def fail(*_, **__):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(elastic_transport, "NodePool", fail)
+    sink = ElasticsearchSink(HOST, index="logs")
+
+    with pytest.raises(SinkUnavailableError, match="too many open files") as caught:
         sink.write([record()])
     assert len(caught.value.unwritten) == 1
     sink.close(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
 import sys
 import threading
@@ -27,7 +28,7 @@ from pylog_struct.errors import (
     SinkTimeoutError,
     SinkUnavailableError,
 )
-from pylog_struct.sinks import FailoverSink, MemorySink, SocketSink
+from pylog_struct.sinks import FailoverSink, MemorySink, RollingFileSink, SocketSink
 from pylog_struct.testing import FakeClock, check_sink
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells of its send queue")
@@ -532,9 +533,9 @@ def test_elsewhere_close_waits_until_the_peer_has_read_to_the_end(open_sink, mon
         timer.join()
         assert len(peer.frames()) == 200
 
+        peer.pause()
         stuck = open_sink(peer.port, write_timeout=20)
         stuck.write(records(1))
-        peer.pause()
         with pytest.raises(SinkTimeoutError, match="did not close"):
             stuck.close(0.1)
 
@@ -634,3 +635,56 @@ def test_an_interrupt_in_the_middle_of_a_batch_glues_no_records(open_sink, monke
 
         assert set(peer.frames()) == set(lines(batch))
         assert balanced(sink).written == sink.statistics().received
+
+
+# -- ten minutes without a server -----------------------------------------------------------------
+
+
+def test_ten_minutes_of_outage_lose_nothing_and_end_without_a_storm(open_sink, clock, tmp_path):
+    """A thousand records a second, in time that stands still between the seconds."""
+    with a_port_where_nobody_listens() as port:
+        sink = open_sink(port)
+        file = RollingFileSink(tmp_path / "meanwhile.jsonl")
+        tree = FailoverSink([sink, file], clock=clock, retry_interval=1.0)
+        batch = records(1000)
+        before = None
+        for second in range(600):
+            for begin in range(0, 1000, 250):
+                tree.write(batch[begin : begin + 250])
+            clock.advance(1)
+            if second == 10:
+                before = descriptors()
+        assert descriptors() == before
+        tries = sink.statistics().errors["SinkUnavailableError"]
+    with tcp_peer(port=port) as peer:
+        for _ in range(120):  # until the longest pause is over, and a little longer
+            tree.write(batch)
+            clock.advance(1)
+        sink.flush(20)
+        sent = sink.statistics().written
+        arrived = peer.wait_for(sent)
+        tree.close(20)
+
+    assert len(peer.connections) == 1
+    assert len(arrived) == sent
+    kept = (tmp_path / "meanwhile.jsonl").read_bytes().count(b"\n")
+    notices = 2  # that it switched, and that it came back
+    assert kept + len(arrived) == 720 * 1000 + notices
+    assert kept < 632 * 1000
+    assert tries < 700
+
+
+def test_select_does_where_there_is_no_poll(open_sink, monkeypatch):
+    monkeypatch.delattr(select, "poll")
+    with tcp_peer(receive_buffer=4096) as peer:
+        peer.pause()
+        sink = open_sink(peer.port, write_timeout=0.2)
+        batch, rest = fill(sink)
+        peer.resume()
+        while rest:
+            try:
+                sink.write(rest)
+                rest = []
+            except SinkTimeoutError as error:
+                rest = list(error.unwritten)
+        assert peer.wait_for(len(batch)) == lines(batch)

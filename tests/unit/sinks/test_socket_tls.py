@@ -144,6 +144,8 @@ def test_a_peer_that_closed_an_idle_connection_costs_nothing(ca):
     assert peer.frames() == [record.line for record in records(4)]
     assert len(peer.connections) == 4
     assert not sink.statistics().errors
+    # Not even the alert that TLS sends when a stream ends without a word.
+    assert "socket.unconfirmed_bytes" not in sink.statistics().details
 
 
 def test_a_stuck_peer_loses_its_connection_and_the_next_one_begins_with_whole_records(ca):
@@ -208,7 +210,9 @@ def test_a_child_does_not_shut_the_parents_session_down(ca):
         assert peer.endings == ["end", "end"]
 
 
-def test_an_encrypted_key_without_its_password_is_an_error_and_no_question(ca, tmp_path):
+def test_an_encrypted_key_without_its_password_is_an_error_and_no_question(
+    ca, tmp_path, monkeypatch
+):
     from cryptography.hazmat.primitives import serialization
 
     made = certificate("client.example")
@@ -222,8 +226,17 @@ def test_an_encrypted_key_without_its_password_is_an_error_and_no_question(ca, t
         )
     )
     with tcp_peer(context=server_context(asks_for="ours")) as peer:
+        asked = []
+        real = ssl.SSLContext.load_cert_chain
+
+        def load(self, certfile, keyfile=None, password=None):
+            asked.append(password)
+            return real(self, certfile, keyfile, password)
+
+        monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load)
         with pytest.raises(SinkUnavailableError):
             deliver(peer.port, ca_file=ca, cert_file=cert, key_file=key)
+        assert asked == [""]  # with None, OpenSSL would ask on the terminal
         sent = deliver(peer.port, ca_file=ca, cert_file=cert, key_file=key, key_password="secret")
         assert peer.wait_for(3) == sent
         assert "secret" not in repr(SocketSink("tls://h:1", cert_file=cert, key_password="secret"))
