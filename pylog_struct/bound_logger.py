@@ -116,11 +116,11 @@ class BoundLogger(BoundLoggerBase):
             diagnostics.report("log call", "a log call failed; its event is lost", error)
         return Delivery()
 
-    debug: Callable[..., None] = cast("Callable[..., None]", _method(DEBUG, "debug"))
-    info: Callable[..., None] = cast("Callable[..., None]", _method(INFO, "info"))
-    warning: Callable[..., None] = cast("Callable[..., None]", _method(WARNING, "warning"))
-    error: Callable[..., None] = cast("Callable[..., None]", _method(ERROR, "error"))
-    critical: Callable[..., None] = cast("Callable[..., None]", _method(CRITICAL, "critical"))
+    debug: Callable[..., None] = _method(DEBUG, "debug")
+    info: Callable[..., None] = _method(INFO, "info")
+    warning: Callable[..., None] = _method(WARNING, "warning")
+    error: Callable[..., None] = _method(ERROR, "error")
+    critical: Callable[..., None] = _method(CRITICAL, "critical")
     warn = warning
     fatal = critical
     msg = info

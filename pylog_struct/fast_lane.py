@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pylog_struct.pipeline import Pipeline
     from pylog_struct.processors.limits import Limits
 
-__all__ = ["NO_LANE", "FastLane", "Lane", "make_fast_lane"]
+__all__ = ["NO_LANE", "FastLane", "Lane", "Starts", "make_fast_lane"]
 
 Starts = dict[str | None, bytes]
 """From the level to the event, by event; under None all but the event."""
@@ -211,6 +211,8 @@ def make_fast_lane(
                 if size > longest:
                     raise NotPlainError
             except Exception:
+                line = b""
+            if not line:  # not in the handler: there exc_info=True would mean NotPlainError
                 active.emit(self, level, name, event, args, fields, moment)
                 return
             try:

@@ -100,6 +100,8 @@ class LockedSink(BaseSink):
             SinkClosedError: after ``close``.
             SinkError: the inner sink refused it; never with *absorb*.
         """
+        if self._closed:  # for good; and the lock may be with a thread that is gone at exit
+            self._require_open((record,))
         lock = self._lock
         if not lock.acquire(timeout=self._timeout):
             self._no_turn((record,))
@@ -180,6 +182,8 @@ class LockedSink(BaseSink):
 
     def write(self, batch: Sequence[Record], /) -> None:
         """Take charge of *batch*; see :class:`pylog_struct.protocols.Sink`."""
+        if self._closed:
+            self._require_open(batch)
         lock = self._lock
         if not lock.acquire(timeout=self._timeout):
             self._no_turn(batch)
@@ -315,7 +319,7 @@ class LockedSink(BaseSink):
 
         With *absorb*, an error is reported instead of raised.
         """
-        if not self._lock.acquire(timeout=min(self._timeout, _AGAIN)):
+        if self._closed or not self._lock.acquire(timeout=min(self._timeout, _AGAIN)):
             return _AGAIN
         try:
             if self._busy or self._closed:

@@ -679,6 +679,6 @@ def test_a_pipeline_that_breaks_costs_a_report_not_an_exception(capfd, monkeypat
     monkeypatch.setattr(ACTIVE.pipeline, "emit", broken)
     monkeypatch.setattr(ACTIVE.pipeline, "render", broken)
 
-    call(structlog.get_logger(), method, "x")
+    call(structlog.get_logger(), method, "x", what={"no": {"plain", "value"}})
 
     assert "a log call failed" in capfd.readouterr().err

@@ -38,12 +38,12 @@ def test_warnings_and_worse_go_to_the_diagnostics_channel(capfd):
     sink = memory_pipeline()
     only_the_bridge()
     with quiet():
-        logging.getLogger("elastic_transport.node").warning("node %s is gone", "a")
+        logging.getLogger("elastic_transport.node_pool").warning("node %s is gone", "a")
         logging.getLogger("opensearch").error("bad %d", "format")
 
     assert events(sink) == []
     said = capfd.readouterr().err
-    assert "elastic_transport.node: node a is gone" in said
+    assert "elastic_transport.node_pool: node a is gone" in said
     assert "opensearch: bad %d" in said
 
 

@@ -9,6 +9,7 @@ import logging
 import logging.handlers
 import queue
 import random
+import re
 import sys
 import threading
 import warnings
@@ -57,7 +58,7 @@ def test_200_events_are_the_same_bytes_from_both_doors(rendering, monkeypatch):
         fields = chance.choice([{}, {"a": number}, {"b": [1, {"c": None}], "d": 2.5}])
         both(method, message, *args, exc_info=error if number % 5 == 0 else None, **fields)
 
-    lines = sink.lines
+    lines = [re.sub(rb'(?<="timestamp":")[^"N]+', b"NOW", line) for line in sink.lines]
     assert len(lines) == 400
     assert lines[0::2] == lines[1::2]
     if rendering == "json":

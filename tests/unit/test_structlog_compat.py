@@ -426,7 +426,7 @@ class TestProcessors:
             raise ZeroDivisionError("renderer")
 
         monkeypatch.setattr(ACTIVE.pipeline, "_render", broken)
-        structlog.get_logger("x").error("still says this", a=1)
+        structlog.get_logger("x").error("still says this", a={1})
         structlog.get_logger("x").error("\ud800", a=1)
         structlog.get_logger("x").error({"a": 1})
 
