@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 from pylog_struct import fork
 from pylog_struct._formats import make_renderer
 from pylog_struct._install import install
+from pylog_struct._tree import is_queue, name_sinks
 from pylog_struct.errors import ConfigError
 from pylog_struct.hooks import Hook, Hooks
 from pylog_struct.levels import parse_level
-from pylog_struct.manager import LogManager, current_manager, current_manager_or_none, name_sinks
+from pylog_struct.manager import LogManager, current_manager, current_manager_or_none
 from pylog_struct.metrics import Metrics
 from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.overrides import LevelControl
@@ -23,7 +24,6 @@ from pylog_struct.pipeline import Pipeline, Renderer
 from pylog_struct.processors.json_renderer import JSONRenderer
 from pylog_struct.signals import SignalDrain, parse_signals
 from pylog_struct.sinks.base import BaseSink, adopt, walk
-from pylog_struct.sinks.bounded_queue import QueueSink
 from pylog_struct.sinks.locked import LockedSink
 from pylog_struct.sinks.stream import StreamSink
 from pylog_struct.stdlib_bridge import BRIDGE, WARNINGS
@@ -287,10 +287,12 @@ def _root(settings: Mapping[str, Any]) -> BaseSink:
         if isinstance(tree, LockedSink):
             tree.absorb = True
             return tree
-        return tree if isinstance(tree, QueueSink) else LockedSink(tree, absorb=True)
-    if isinstance(tree, QueueSink):
+        return tree if is_queue(tree) else LockedSink(tree, absorb=True)
+    if is_queue(tree):
         msg = "queue_size, full_policy: sink is a QueueSink already; set its capacity and policy instead"
         raise ConfigError(msg)
+    from pylog_struct.sinks.bounded_queue import QueueSink  # noqa: PLC0415 - see _lazy
+
     inner = tree.children[0] if isinstance(tree, LockedSink) else tree
     try:
         return QueueSink(

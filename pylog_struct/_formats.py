@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from pylog_struct._lazy import loaded
 from pylog_struct.errors import ConfigError, PylogError
 from pylog_struct.pipeline import as_line
-from pylog_struct.processors.console import ConsoleRenderer
-from pylog_struct.processors.ecs import ECS
 from pylog_struct.processors.json_renderer import JSONRenderer
-from pylog_struct.processors.presets import Datadog, GoogleCloud, Logstash
 from pylog_struct.sinks.base import walk
 from pylog_struct.sinks.stream import StreamSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeGuard
 
     from structlog.typing import Processor
 
     from pylog_struct.pipeline import Renderer
+    from pylog_struct.processors.ecs import ECS
     from pylog_struct.processors.json_renderer import OnError
+    from pylog_struct.processors.presets import Datadog, GoogleCloud, Logstash
     from pylog_struct.sinks.base import BaseSink
 
 __all__ = ["FORMATS", "make_renderer"]
 
-_PREPARED: Final[Mapping[str, Callable[[], ECS | Logstash | GoogleCloud | Datadog]]] = {
-    "ecs": ECS,
-    "logstash": Logstash,
-    "gcp": GoogleCloud,
-    "datadog": Datadog,
+_PREPARED: Final = {
+    "ecs": ("pylog_struct.processors.ecs", "ECS"),
+    "logstash": ("pylog_struct.processors.presets", "Logstash"),
+    "gcp": ("pylog_struct.processors.presets", "GoogleCloud"),
+    "datadog": ("pylog_struct.processors.presets", "Datadog"),
 }
-
-_OURS: Final = (ECS, Logstash, GoogleCloud, Datadog)
 
 FORMATS: Final = ("auto", "json", "console", *_PREPARED)
 """The names."""
@@ -63,19 +63,26 @@ def make_renderer(
     if isinstance(format_, str) and format_ == "json":
         return JSONRenderer(on_error=on_error, strict=strict).render, ()
     if isinstance(format_, str) and format_ in _PREPARED:
-        format_ = _PREPARED[format_]()
+        module, name = _PREPARED[format_]
+        format_ = getattr(import_module(module), name)()
     if isinstance(format_, str | type) or not callable(format_):
         raise ConfigError(
             f"format: {format_!r} is unknown; use one of {', '.join(FORMATS)}, or a renderer"
             " such as ECS(dataset='checkout.log')"
         )
-    if not isinstance(format_, _OURS):
+    if not _is_ours(format_):
         return _as_bytes(format_), ()
     renderer = format_.prepared(service=service, on_error=on_error, strict=strict)
     return renderer.render, renderer.processors
 
 
+def _is_ours(renderer: object) -> TypeGuard[ECS | Logstash | GoogleCloud | Datadog]:
+    return isinstance(renderer, tuple(loaded(*place) for place in _PREPARED.values()))
+
+
 def _console(*, terminal: bool) -> Renderer:
+    from pylog_struct.processors.console import ConsoleRenderer  # noqa: PLC0415 - few need it
+
     colors = (terminal and not os.environ.get("NO_COLOR")) or bool(os.environ.get("FORCE_COLOR"))
     console = ConsoleRenderer(colors=colors)
     return lambda event_dict: console(None, "", event_dict)

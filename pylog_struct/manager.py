@@ -8,18 +8,17 @@ import sys
 import threading
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
 
 from pylog_struct import diagnostics, fork
 from pylog_struct._janitor import JANITOR
+from pylog_struct._tree import announce_successor, bounded, close_tree, held, is_queue, name_sinks
+from pylog_struct.active import ACTIVE
 from pylog_struct.errors import ConfigError, PylogError
 from pylog_struct.ledger import SinkStatistics, Statistics
 from pylog_struct.levels import parse_level
 from pylog_struct.metrics import MULTIPROCESS_INTERVAL, Metrics, is_multiprocess
-from pylog_struct.active import ACTIVE
-from pylog_struct.pipeline import Pipeline
-from pylog_struct.sinks.base import BaseSink, Deadline, walk
-from pylog_struct.sinks.bounded_queue import QueueSink
+from pylog_struct.sinks.base import BaseSink, walk
 from pylog_struct.sinks.locked import LockedSink
 from pylog_struct.units import parse_duration
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from pylog_struct.hooks import Hooks
     from pylog_struct.overrides import LevelControl
+    from pylog_struct.pipeline import Pipeline
+    from pylog_struct.sinks.bounded_queue import QueueSink
 
 __all__ = [
     "LogManager",
@@ -39,7 +40,6 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_GRACE: Final = 0.8  # seconds a close may run over its timeout (a queue inside takes up to 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class LogManager:
             return self._report.complete
         ACTIVE.catch_up()
         try:
-            finished = _bounded(self._root, lambda: self._root.flush(limit), limit)
+            finished = bounded(self._root, lambda: self._root.flush(limit), limit)
         except Exception as error:
             diagnostics.report(f"flush {self._root.name}", "flush did not finish", error)
             finished = False
@@ -215,7 +215,9 @@ class LogManager:
                 msg = "configure_async_queue: the pipeline was shut down; call configure() first"
                 raise ConfigError(msg)
             old = self._root
-            inner = old.children[0] if isinstance(old, QueueSink | LockedSink) else old
+            inner = old.children[0] if is_queue(old) or isinstance(old, LockedSink) else old
+            from pylog_struct.sinks.bounded_queue import QueueSink  # noqa: PLC0415 - see _lazy
+
             queue = QueueSink(inner, capacity=queue_size, policy=full_policy)
             self._swap(queue)
             return queue
@@ -228,7 +230,7 @@ class LogManager:
         keep = frozenset(map(id, walk(self._root)))
         self._attach()
         takes_over = previous is not None and previous._root is not self._root
-        with _held(self._root if takes_over else None):
+        with held(self._root if takes_over else None):
             ACTIVE.pipeline = self._pipeline
             _set_current(self)
             if previous is not None:
@@ -240,7 +242,7 @@ class LogManager:
         """Close the tree, except the sinks in *keep* (by id), which live on in the next one."""
         with self._lock:
             if self._report is None:
-                _announce_successor(self._root)
+                announce_successor(self._root)
                 self._report = self._retire(self._timeout, keep)
             # Only now: what came after a shutdown was still counted, and scraped.
             self._metrics.detach(
@@ -255,15 +257,15 @@ class LogManager:
         old, old_pipeline = self._root, self._pipeline
         name_sinks(root)
         keep = frozenset(map(id, walk(root)))
-        with _held(root):
+        with held(root):
             self._root = root
             self._pipeline = self._pipeline_for(root)
             self._pipeline.counts = old_pipeline.counts
             self._attach()
             ACTIVE.pipeline = self._pipeline
-            _announce_successor(old)
+            announce_successor(old)
             JANITOR.cancel(old)
-            _close_tree(old, self._timeout, keep)
+            close_tree(old, self._timeout, keep)
         self._metrics.detach([sink for sink in walk(old) if id(sink) not in keep], old)
 
     def _attach(self) -> None:
@@ -281,7 +283,7 @@ class LogManager:
 
     def _retire(self, timeout: float, keep: frozenset[int]) -> ShutdownReport:
         JANITOR.cancel(self._root)
-        errors = _close_tree(self._root, timeout, keep)
+        errors = close_tree(self._root, timeout, keep)
         if not keep:
             JANITOR.cancel(self._metrics)
         self._metrics.publish()
@@ -311,97 +313,6 @@ class LogManager:
         ACTIVE.overdue.clear()  # the parent's
         if self._report is None and current_manager_or_none() is self:
             _drain_at_end_of_child()
-
-
-def name_sinks(root: BaseSink) -> None:
-    """Make the names of a tree unique, so that statistics and metrics can tell its sinks apart.
-
-    Raises:
-        ConfigError: two sinks were given the same name by the user.
-    """
-    taken: set[str] = set()
-    sinks = list(walk(root))
-    for sink in sinks:
-        if sink.named_by_user:
-            if sink.name in taken:
-                msg = (
-                    f"name: two sinks of one tree are called {sink.name!r}; give each its own name"
-                )
-                raise ConfigError(msg)
-            taken.add(sink.name)
-    for sink in sinks:
-        if not sink.named_by_user:
-            base, number = sink.type_name if sink.type_name != "custom" else sink.name, 2
-            name = base
-            while name in taken:
-                name, number = f"{base}-{number}", number + 1
-            sink.name = name
-            taken.add(name)
-
-
-def _held(root: BaseSink | None) -> Any:
-    """Keep a new root from delivering while the old tree still drains into a sink they share."""
-    held = getattr(root, "held", None)
-    return _Nothing() if held is None else held()
-
-
-def _announce_successor(root: BaseSink) -> None:
-    """Let a queue send callers that wait for room to the tree that takes over."""
-    if isinstance(root, QueueSink):
-        root.hand_over()
-
-
-class _Nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *error: object) -> None: ...
-
-
-def _close_tree(root: BaseSink, timeout: float, keep: frozenset[int]) -> list[str]:
-    """Close *root* and what it holds, once each; sinks in *keep* are only flushed.  Never raises."""
-    shared = [sink for sink in walk(root) if id(sink) in keep]
-    for sink in shared:
-        sink.retained = True
-    deadline = Deadline(timeout)
-    errors: list[str] = []
-    try:
-        if not _bounded(root, lambda: root.close(deadline.remaining()), timeout):
-            errors.append(
-                f"{root.name}: close did not finish within {timeout:g} s and was left behind"
-            )
-    except Exception as error:
-        errors.append(f"{root.name}: {diagnostics.describe(error)}")
-    finally:
-        for sink in shared:
-            sink.retained = False
-    for text in errors:
-        diagnostics.report("shutdown", f"shutdown: {text}", always=True)
-    return errors
-
-
-def _bounded(root: BaseSink, call: Callable[[], object], timeout: float) -> bool:
-    """Run *call*, and leave it behind when it takes longer than *timeout* seconds; False then."""
-    if isinstance(root, QueueSink):  # keeps its own deadlines, and knows its own worker thread
-        call()
-        return True
-    outcome: list[BaseException] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            outcome.append(error)
-        done.set()
-
-    try:
-        threading.Thread(target=run, name="pylog-close", daemon=True).start()
-    except RuntimeError:  # no new thread while the interpreter shuts down: the janitor is there
-        JANITOR.submit(done, run)
-    if not done.wait(min(timeout + _GRACE, threading.TIMEOUT_MAX)):
-        return False
-    if outcome:
-        raise outcome[0]
-    return True
 
 
 # -- the current manager --------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from pylog_struct.levels import CRITICAL, ERROR
 from pylog_struct.active import ACTIVE
+from pylog_struct.levels import CRITICAL, ERROR
 from pylog_struct.processors.safe_repr import safe_repr
 from pylog_struct.stdlib_bridge import BridgeHandler
 from pylog_struct.thresholds import named_logger

@@ -10,7 +10,8 @@ from pylog_struct.errors import ConfigError
 
 __all__ = ["parse_duration", "parse_size"]
 
-_QUANTITY: Final = re.compile(r"\s*([0-9]+(?:[._][0-9]+)*(?:\.[0-9]+)?)\s*([A-Za-zµμ]*)\s*")
+# Compiled on first use: a plain configure() reads no text.
+_QUANTITY: Final = r"\s*([0-9]+(?:[._][0-9]+)*(?:\.[0-9]+)?)\s*([A-Za-zµμ]*)\s*"
 
 _LARGEST: Final = 2**63  # beyond it, float() itself may fail
 
@@ -30,7 +31,7 @@ _SECONDS: Final[dict[str, float]] = {
 
 
 def _split(text: str) -> tuple[float, str] | None:
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(_QUANTITY, text)
     if match is None:
         return None
     try:

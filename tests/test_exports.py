@@ -51,10 +51,20 @@ def bound_names(target: ast.expr) -> list[str]:
     return []
 
 
+def imports_for_types(tree: ast.Module) -> list[ast.stmt]:
+    """What stands under ``if TYPE_CHECKING``: in a façade, the names that are imported on demand."""
+    return [
+        statement
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+    ]
+
+
 def defined_names(tree: ast.Module, *, facade: bool) -> set[str]:
     """Public names that a module binds at its top level; a façade's imports of ours count too."""
     found: set[str] = set()
-    for node in tree.body:
+    for node in (*tree.body, *imports_for_types(tree)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Assign):
@@ -118,7 +128,36 @@ def test_facades_hold_imports_and_nothing_else():
             continue
         for node in ast.parse(path.read_text("utf-8")).body:
             allowed = ast.Import | ast.ImportFrom | ast.Assign | ast.Expr
-            assert isinstance(node, allowed), f"{path}:{node.lineno}"
+            for part in (*node.body, *node.orelse) if isinstance(node, ast.If) else (node,):
+                assert isinstance(part, allowed), f"{path}:{part.lineno}"
+
+
+@pytest.mark.parametrize("package", ["pylog_struct.sinks", "pylog_struct.processors"])
+def test_names_imported_on_demand_are_those_that_type_checkers_see(package):
+    facade = importlib.import_module(package)
+    tree = ast.parse(Path(facade.__file__).read_text("utf-8"))
+    declared = {
+        alias.name: node.module
+        for node in imports_for_types(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert set(declared) == set(facade.__all__)
+    for name, module in declared.items():
+        assert getattr(facade, name) is getattr(importlib.import_module(module), name)
+    assert set(facade.__all__) <= set(dir(facade))
+    with pytest.raises(AttributeError, match=f"{package}.*'Nonsense'"):
+        facade.Nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("package", ["pylog_struct.sinks", "pylog_struct.processors"])
+def test_modules_of_a_package_need_no_import_of_their_own(package):
+    facade = importlib.import_module(package)
+    modules = {getattr(facade, name).__module__ for name in facade.__all__ if name != "CONTAINER"}
+    code = f"import pylog_struct\nfor module in {sorted(modules)}: print(eval(module).__name__)"
+
+    assert in_new_process(code).split() == sorted(modules)
 
 
 def test_types_are_shipped():
@@ -147,6 +186,45 @@ def test_import_needs_only_the_base_dependencies():
     )
 
     assert in_new_process(code).strip() == "fine"
+
+
+def test_a_plain_import_pays_for_a_plain_configuration_only():
+    code = """
+import sys
+import structlog, orjson, prometheus_client
+# What is part of structlog's import only where rich is installed.
+import decimal, fractions, pathlib
+before = set(sys.modules)
+import pylog_struct
+imported = set(sys.modules)
+print(*sorted(imported - before))
+import logging
+pylog_struct.configure()
+configured = set(sys.modules)
+print(*sorted(configured - imported))
+log = structlog.get_logger("app").bind(a=1)
+try:
+    raise ValueError("x")
+except ValueError:
+    log.exception("failed %s", "twice", odd=object(), numbers=[decimal.Decimal(1)])
+logging.getLogger("other").warning("text %d", 1)
+pylog_struct.flush(), pylog_struct.statistics(), pylog_struct.shutdown()
+assert not set(sys.modules) - configured, sorted(set(sys.modules) - configured)
+"""
+    lines = in_new_process(code).splitlines()
+    modules = lines[0].split()
+    subjects = {".".join(module.split(".")[:3]) for module in modules}
+
+    assert {module for module in modules if not module.startswith(OURS)} <= {"termios"}
+    assert {module for module in subjects if module.startswith(f"{OURS}.sinks.")} == {
+        f"{OURS}.sinks.{name}" for name in ("_descriptor", "_refusals", "base", "locked", "stream")
+    }
+    assert all(module.startswith(f"{OURS}._lane_") for module in lines[1].split())  # one of two
+    assert not {f"{OURS}.{name}" for name in ("cli", "elk", "testing", "_flock")} & subjects
+    assert not subjects & {
+        f"{OURS}.processors.{name}"
+        for name in ("ecs", "presets", "console", "type_guard", "document_limits", "_shrink")
+    }
 
 
 def test_import_starts_nothing_and_touches_nobodys_logging():

@@ -8,13 +8,13 @@ the caller contains that.
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import types
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from pylog_struct.processors import _bounded_call
 from pylog_struct.processors._text import class_path, clean, cut, plain, type_name
@@ -32,7 +32,8 @@ Leaf = str | int | float | None
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 
-_KNOWN_ZONES: Final = frozenset((id(type(None)), id(dt.timezone), id(ZoneInfo)))
+# Besides zoneinfo's, which takes long to import: of a class not imported there is no instance.
+_KNOWN_ZONES: Final = frozenset((id(type(None)), id(dt.timezone)))
 
 
 def integer(value: int, _limits: Limits) -> Leaf:
@@ -113,7 +114,7 @@ def moment(value: dt.datetime, limits: Limits) -> Leaf:
 def _offset(zone: dt.tzinfo, value: Any, limits: Limits) -> dt.timedelta | str | None:
     """The zone's offset; a note where the zone misbehaves; None where it says that it has none."""
     try:
-        if id(type(zone)) in _KNOWN_ZONES:
+        if id(type(zone)) in _KNOWN_ZONES or type(zone) is _zone_info():
             offset: Any = value.utcoffset()
         else:
             offset = _bounded_call.call(
@@ -124,6 +125,10 @@ def _offset(zone: dt.tzinfo, value: Any, limits: Limits) -> dt.timedelta | str |
     except Exception as error:
         return f" <{type_name(type(zone))}: {type_name(type(error))}>"
     return offset if type(offset) is dt.timedelta else None
+
+
+def _zone_info() -> type | None:
+    return getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
 
 
 def _ask(value: dt.datetime | dt.time) -> Any:

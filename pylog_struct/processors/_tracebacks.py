@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,37 +32,67 @@ _LOCALS_MAX: Final = 20
 _LOCAL_MAX: Final = 200
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame:  # not a dataclass: those take long to import
     """One frame: where, and what stands there."""
 
-    file: str
-    line: int | None
-    function: str
-    name: str
-    code: str
-    variables: dict[str, str] | None = None
+    __slots__ = ("code", "file", "function", "line", "name", "variables")
+
+    def __init__(
+        self,
+        file: str,
+        line: int | None,
+        function: str,
+        name: str,
+        code: str,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        self.file = file
+        self.line = line
+        self.function = function
+        self.name = name
+        self.code = code
+        self.variables = variables
 
 
-@dataclass(slots=True)
 class Node:
     """One exception; the counts say what was left out."""
 
-    error: BaseException
-    link: str = ""  # how the one before it refers to it: "cause" or "context"
-    traceback: TracebackType | None = None
-    following: Node | None = None
-    causes_left: int = 0  # between this one and the following
-    members: list[Node] = field(default_factory=list)
-    members_left: int = 0
-    members_from_start: int = 0
-    repeated: bool = False
-    message: str = ""
-    notes: list[str] = field(default_factory=list)
-    notes_left: int = 0
-    frames: list[Frame] = field(default_factory=list)
-    frames_left: int = 0
-    frames_from_start: int = 0
+    __slots__ = (
+        "causes_left",
+        "error",
+        "following",
+        "frames",
+        "frames_from_start",
+        "frames_left",
+        "link",
+        "members",
+        "members_from_start",
+        "members_left",
+        "message",
+        "notes",
+        "notes_left",
+        "repeated",
+        "traceback",
+    )
+
+    def __init__(
+        self, error: BaseException, link: str, traceback: TracebackType | None, *, repeated: bool
+    ) -> None:
+        self.error = error
+        self.link = link  # how the one before it refers to it: "cause", "context" or ""
+        self.traceback = traceback
+        self.repeated = repeated
+        self.following: Node | None = None
+        self.causes_left = 0  # between this one and the following
+        self.members: list[Node] = []
+        self.members_left = 0
+        self.members_from_start = 0
+        self.message = ""
+        self.notes: list[str] = []
+        self.notes_left = 0
+        self.frames: list[Frame] = []
+        self.frames_left = 0
+        self.frames_from_start = 0
 
 
 def picked(found: list[Any], most: int) -> tuple[list[Any], int, int]:

@@ -43,7 +43,7 @@ __all__ = [
     "walk",
 ]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_NAME: Final = r"[A-Za-z0-9_.:-]{1,64}"
 
 ABOUT_A_DOCUMENT: Final = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 """What Python raises for a wrong value: from a sink, it says that this document is the trouble."""
@@ -86,7 +86,7 @@ class BaseSink:
     """The ``type`` of this sink in a configuration, and its default name."""
 
     def __init__(self, *, name: str | None = None, children: Sequence[BaseSink] = ()) -> None:
-        if name is not None and (not isinstance(name, str) or _NAME.fullmatch(name) is None):
+        if name is not None and (not isinstance(name, str) or re.fullmatch(_NAME, name) is None):
             msg = (
                 f"{type(self).__name__}.name: {name!r} is no name;"
                 " use 1 to 64 letters, digits, '_', '-', '.' or ':'"

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pylog_struct import diagnostics
 from pylog_struct.errors import ConfigError, SinkError, SinkTimeoutError, SinkUnavailableError
@@ -28,12 +28,15 @@ _AGAIN: Final = 1.0  # seconds between two tries of `poll` to complete a line
 _TRANSIENT: Final = frozenset({errno.ETIMEDOUT, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
 
 
-class _Torn(NamedTuple):
+class _Torn:
     """A line of which the stream has only the first part."""
 
-    record: Record
-    sent: int
-    target: tuple[int, int]  # device and inode: on any other the line starts anew
+    __slots__ = ("record", "sent", "target")
+
+    def __init__(self, record: Record, sent: int, target: tuple[int, int]) -> None:
+        self.record = record
+        self.sent = sent
+        self.target = target  # device and inode: on any other the line starts anew
 
     def rest(self, target: tuple[int, int]) -> bytes:
         return (self.record.line + b"\n")[self.sent if target == self.target else 0 :]

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import portalocker
-
 from pylog_struct import diagnostics
 from pylog_struct.record import Record
 from pylog_struct.sinks._queue.spill_file import HEADER_SIZE, SpillFile, private_directory
@@ -128,7 +126,7 @@ class Spill:
             if self._own.write_at + len(record.line) > self._max_bytes + HEADER_SIZE:
                 return False
             self._own.append(record, sync=sync)
-        except (OSError, portalocker.LockException) as error:
+        except OSError as error:
             diagnostics.report(f"spill {self._name}", f"{self._name}: no spill file", error)
             return False
         self.appended += 1

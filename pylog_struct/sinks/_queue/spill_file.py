@@ -13,6 +13,7 @@ Own design; a plain file on purpose, see ``docs/explanation/queue-policies.md``.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -20,8 +21,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
-import portalocker
-
+from pylog_struct import _flock
 from pylog_struct.record import Record
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class SpillFile:
             _lock(file)
             same = os.fstat(file.fileno()).st_ino == path.stat().st_ino
             offset = _read_offset(file) if same else None
-        except (OSError, portalocker.LockException):
+        except OSError:
             offset = None
         if offset is None:
             file.close()
@@ -212,7 +212,8 @@ def _open(path: Path, flags: int) -> io.FileIO:
 
 
 def _lock(file: io.FileIO) -> None:
-    portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    if not _flock.lock(file.fileno(), exclusive=True):
+        raise BlockingIOError(errno.EAGAIN, "another process has the lock")
 
 
 def _read_offset(file: io.FileIO) -> int | None:

@@ -1,6 +1,6 @@
-"""Files with a lock: flock(2) through portalocker, aware of forks.
+"""Files with a lock, aware of forks.
 
-A lock of this kind belongs to the *open file description*.  A child of a fork shares the
+A lock of flock(2) belongs to the *open file description*.  A child of a fork shares the
 description with its parent: it has no lock of its own, and unlocking would free the parent's.  So
 in a child every inherited file is closed without unlocking, and in the process that opened it
 every file is unlocked explicitly before it is closed, so that a copy in a child that is slow to
@@ -10,14 +10,11 @@ close it keeps nothing locked.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from typing import Final
 
-import portalocker
-
-from pylog_struct import diagnostics, fork
+from pylog_struct import _flock, diagnostics, fork
 
 __all__ = ["OpenFile"]
 
@@ -40,7 +37,7 @@ class OpenFile:
         fork.register(self)
 
     def fileno(self) -> int:
-        """The descriptor: what the system, and every version of portalocker, takes for a file."""
+        """The descriptor."""
         return self.fd
 
     def lock(self, *, exclusive: bool, timeout: float = 0.0) -> bool:
@@ -48,21 +45,18 @@ class OpenFile:
 
         Where a shared lock is replaced and the exclusive one cannot be had, neither is held.
         """
-        flags = portalocker.LockFlags.EXCLUSIVE if exclusive else portalocker.LockFlags.SHARED
         ends = time.monotonic() + timeout
         while True:
             try:
-                portalocker.lock(self, flags | portalocker.LockFlags.NON_BLOCKING)
-            except (portalocker.LockException, OSError) as error:
-                if not _is_taken(error):
-                    # A file system without locks: one process can still write, nobody may roll.
-                    diagnostics.report("rolling.lock", f"cannot lock {self.path!r}", error)
-                    return False
-                if time.monotonic() >= ends:
-                    return False
-                time.sleep(_PAUSE)
-            else:
-                return True
+                if _flock.lock(self.fd, exclusive=exclusive):
+                    return True
+            except OSError as error:
+                # A file system without locks: one process can still write, nobody may roll.
+                diagnostics.report("rolling.lock", f"cannot lock {self.path!r}", error)
+                return False
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(_PAUSE)
 
     def names_its_path(self) -> bool:
         """Whether the path still leads to this file."""
@@ -77,8 +71,8 @@ class OpenFile:
         if self.fd < 0:
             return
         # Closing drops the lock as well, unless a child still has a copy.
-        with contextlib.suppress(portalocker.LockException, OSError):
-            portalocker.unlock(self)
+        with contextlib.suppress(OSError):
+            _flock.unlock(self.fd)
         fd, self.fd = self.fd, -1
         os.close(fd)
 
@@ -86,11 +80,3 @@ class OpenFile:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _is_taken(error: Exception) -> bool:
-    """Whether somebody else has the lock; older portalockers say so only in the cause."""
-    if isinstance(error, portalocker.AlreadyLocked):
-        return True
-    cause = error.__cause__ or error
-    return isinstance(cause, OSError) and cause.errno in {errno.EACCES, errno.EAGAIN}

@@ -15,7 +15,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks._rolling.periods import UNIT_SECONDS
@@ -339,6 +338,8 @@ def _zone(names: Sequence[str], text: str, argument: str) -> tzinfo | None:
     if names[0] in {"UTC", "GMT", "Z"}:
         return UTC
     try:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - few patterns name a zone
+
         return ZoneInfo(names[0])
     except Exception as error:
         msg = f"{argument}: {text!r} names the unknown time zone {names[0]!r}; use UTC or a name such as Europe/Berlin"
