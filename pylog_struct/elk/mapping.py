@@ -45,7 +45,9 @@ _BODIES_OF: Final[dict[Flavour, dict[str, dict[str, Any]]]] = {
         "wildcard": _KEYWORD,
     },
 }
-_TEXTS: Final = frozenset({"message", "error.message", "error.stack_trace", "event.original"})
+_TEXTS: Final = frozenset(
+    {"message", "error.message", "error.stack_trace", "event.original", "pylog.stack"}
+)
 
 
 def mapping(flavour: Flavour, *, nanoseconds: bool = False) -> dict[str, Any]:
@@ -60,6 +62,8 @@ def mapping(flavour: Flavour, *, nanoseconds: bool = False) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, kind in ecs_fields().items():
         _put(tree, path, bodies.get(kind, {"type": kind}))
+    # Of the call, beside that of an error: both are searched by words, and as long.
+    _put(tree, "pylog.stack", bodies.get("wildcard", {"type": "wildcard"}))
     if flavour == "opensearch":
         for path in _TEXTS:
             _put(tree, path, _TEXT)

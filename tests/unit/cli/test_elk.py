@@ -136,6 +136,16 @@ def test_every_field_of_ecs_is_mapped_and_no_string_can_be_too_long(flavour):
     assert IGNORE_ABOVE * 4 <= 32_766
 
 
+@pytest.mark.parametrize(
+    ("flavour", "kind"), [("elasticsearch", "wildcard"), ("opensearch", "text")]
+)
+def test_both_stacks_are_searched_by_their_parts(flavour, kind):
+    found = dict(flat(mapping(flavour)["properties"]))
+
+    assert found["pylog.stack"] == found["error.stack_trace"]
+    assert found["pylog.stack"]["type"] == kind
+
+
 def test_opensearch_gets_only_types_that_it_has():
     kinds = {body["type"] for _, body in flat(mapping("opensearch")["properties"])}
 
