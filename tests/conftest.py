@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -47,6 +48,18 @@ def _descriptors() -> set[str]:
         except OSError:
             continue
     return found
+
+
+def pytest_configure():
+    """Give the processes that tests start the signals of a program in a terminal.
+
+    Under ``nohup``, or in the background of a shell script, SIGHUP or SIGINT is ignored, and every
+    program inherits that; a handler is not inherited.
+    """
+    for name in ("SIGHUP", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_sessionstart():

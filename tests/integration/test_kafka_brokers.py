@@ -207,6 +207,7 @@ def real(kafka):
     return kafka["bootstrap"]
 
 
+@pytest.mark.servers
 def test_a_topic_that_does_not_exist_is_named_and_may_come_later(real):
     sink = KafkaSink(real, "no-such-topic", timeout=3)
     with pytest.raises(SinkUnavailableError, match="UNKNOWN_TOPIC") as found:
@@ -216,6 +217,7 @@ def test_a_topic_that_does_not_exist_is_named_and_may_come_later(real):
     sink.close(5)
 
 
+@pytest.mark.servers
 def test_a_limit_of_the_topic_rejects_only_what_is_above_it(real):
     """The broker refuses whole requests, whatever in them is too large."""
     topic = Topic(real, new_topic(real, max_message_bytes=5000))
@@ -231,6 +233,7 @@ def test_a_limit_of_the_topic_rejects_only_what_is_above_it(real):
     sink.close(5)
 
 
+@pytest.mark.servers
 def test_a_compacted_topic_rejects_what_has_no_key(real):
     topic = Topic(real, new_topic(real, cleanup_policy="compact"))
     dead = MemorySink()

@@ -16,7 +16,7 @@ from support.process import run
 import pylog_struct
 from pylog_struct.sinks import FailoverSink, KafkaSink, QueueSink, RollingFileSink
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.slow]
 
 
 @pytest.fixture

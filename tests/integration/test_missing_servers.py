@@ -98,6 +98,27 @@ def _is_gone(pid):
         return True
 
 
+def test_a_repository_that_cannot_be_reached_is_asked_once_a_run(tmp_path):
+    """Each test that needs the server would otherwise wait for the same time-out again."""
+    asked = tmp_path / "asked"
+    maven = tmp_path / "bin" / "mvn"
+    maven.parent.mkdir()
+    maven.write_text(f"#!/bin/sh\necho asked >> {asked}\necho '[ERROR] no route to it'\nexit 1\n")
+    maven.chmod(0o755)
+    test = (
+        "from support import servers\n"
+        "def test_a(tmp_path_factory): servers.class_path('Fancy DB', 'kafka', tmp_path_factory)\n"
+        "def test_b(tmp_path_factory): servers.class_path('Fancy DB', 'kafka', tmp_path_factory)\n"
+    )
+
+    done = run(tmp_path, test, "-n", "2", PATH=f"{maven.parent}:{os.environ['PATH']}")
+
+    assert done.returncode == 0, done.stdout
+    reason = "Maven could not fetch it: [ERROR] no route to it"
+    assert f"Fancy DB was missing: {reason} (2 tests did not run)" in done.stdout
+    assert asked.read_text().split() == ["asked"]
+
+
 def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_path):
     command = [sys.executable, "-c", "print('no disk left'); raise SystemExit(3)"]
     process = servers.Process.start(command, tmp_path)

@@ -29,7 +29,10 @@ from pylog_struct.sinks import (
 )
 from pylog_struct.testing import check_sink
 
-pytestmark = pytest.mark.timeout(600)  # the first run on a machine downloads the server
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.timeout(600),  # the first run on a machine downloads the server
+]
 
 
 @pytest.fixture
@@ -135,6 +138,7 @@ def test_documents_of_all_kinds_are_taken_by_the_template(opensearch, name):
             "error.message": "y z " * 8000,
             "message": "m" * 32_766,
         },
+        {"pylog.stack": "Stack (most recent call last):" + "x" * 32_000},
         {"data_stream.type": "logs"},
         {"data_stream.type": "metrics"},
         {"when": "2026-11-23"},

@@ -14,7 +14,7 @@ from support.rsyslog_server import Rsyslog
 import pylog_struct
 from pylog_struct.sinks import QueueSink, RollingFileSink
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/rsyslog/files-to-elasticsearch.conf"
 

@@ -132,7 +132,7 @@ def tansu(tmp_path_factory):
     yield from servers.shared("tansu", tmp_path_factory, start_tansu)
 
 
-@pytest.fixture(params=["tansu", "kafka"])
+@pytest.fixture(params=["tansu", pytest.param("kafka", marks=pytest.mark.servers)])
 def kafka_broker(request):
     """Each of the two, one after the other: ``host:port``."""
     return request.getfixturevalue(request.param)["bootstrap"]

@@ -26,7 +26,8 @@ import psutil
 import pytest
 
 POMS = Path(__file__).resolve().parents[1] / "servers"
-DOWNLOAD_PATIENCE = 540.0
+DOWNLOAD_PATIENCE = 240.0  # an empty Maven folder takes half a minute
+_LOCK_PATIENCE = 500.0  # another worker downloads, and then starts the server
 _MISSING = "server missing: "
 
 
@@ -85,25 +86,41 @@ def class_path(name, folder, tmp_path_factory):
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
     shared = _shared_folder(tmp_path_factory)
     written = shared / f"{folder}-{digest}.classpath"
+    failed = written.with_suffix(".failed")
     with _locked(shared / f"{folder}.maven"):
+        if failed.exists():  # once a run is enough to wait for what is not to be had
+            missing(name, failed.read_text("utf-8"))
         if not written.exists():
-            output = written.with_suffix(".new")
-            command = [
-                "mvn", "--batch-mode", "--quiet", "--file", str(pom),
-                "dependency:build-classpath", f"-Dmdep.outputFile={output}",
-            ]  # fmt: skip
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_PATIENCE
-                )
-            except subprocess.TimeoutExpired:
-                missing(name, f"Maven did not finish within {DOWNLOAD_PATIENCE:.0f} s")
-            if done.returncode or not output.exists():
-                said = [row for row in (done.stdout + done.stderr).splitlines() if "ERROR" in row]
-                why = re.sub(r"\x1b\[[0-9;]*m", "", said[0])[:300] if said else "no word of it"
-                missing(name, f"Maven could not fetch it: {why}")
-            output.replace(written)
+            why = _ask_maven(pom, written)
+            if why:
+                failed.write_text(why, "utf-8")
+                missing(name, why)
     return written.read_text().strip()
+
+
+def _ask_maven(pom, written):
+    """Write the class path of *pom* to *written*; return why not, if that is so."""
+    output = written.with_suffix(".new")
+    command = [
+        "mvn", "--batch-mode", "--quiet", "--file", str(pom),
+        "dependency:build-classpath", f"-Dmdep.outputFile={output}",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=DOWNLOAD_PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return (
+            f"Maven did not finish within {DOWNLOAD_PATIENCE:.0f} s; "
+            "`sh scripts/ci-servers.sh` downloads it beforehand"
+        )
+    if done.returncode or not output.exists():
+        said = [row for row in (done.stdout + done.stderr).splitlines() if "ERROR" in row]
+        why = re.sub(r"\x1b\[[0-9;]*m", "", said[0])[:300] if said else "no word of it"
+        return f"Maven could not fetch it: {why}"
+    output.replace(written)
+    return None
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -272,7 +289,7 @@ def _shared_folder(tmp_path_factory):
 
 
 def _locked(path):
-    return portalocker.Lock(f"{path}.lock", "a", timeout=DOWNLOAD_PATIENCE, check_interval=0.2)
+    return portalocker.Lock(f"{path}.lock", "a", timeout=_LOCK_PATIENCE, check_interval=0.2)
 
 
 def stop_what_is_left(tmp_path_factory):
