@@ -27,9 +27,9 @@ class Active:
         self._pipeline: Pipeline | None = None
         self._direct = True
         self._install: Callable[[FastLane | None], None] = _nothing
+        self.lane: FastLane | None = None
+        """What takes plain events now; None while all go step by step."""
         self._step_by_step: Callable[..., None] = _nothing
-        self.owner: object = None
-        """Whose fast lane may be used now; None while all events go step by step."""
         self.emit: Callable[..., None] = _nothing
         """Takes an event step by step: bound logger, level, its name, event, ``%`` arguments, fields,
         and the time of the call in nanoseconds if that is known."""
@@ -54,8 +54,16 @@ class Active:
     def pipeline(self, pipeline: Pipeline | None) -> None:
         self._pipeline = pipeline
         lane = None if pipeline is None or not self._direct else pipeline.fast_lane()
+        self._close_lane()
         self._install(lane)
-        self.owner = None if lane is None else lane.owner
+        if lane is not None:
+            lane.active = True
+            self.lane = lane
+
+    def _close_lane(self) -> None:
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            lane.active = False
 
     def set_direct(self, *, direct: bool) -> None:
         """Say whether nothing stands between the loggers and the pipeline."""
@@ -66,7 +74,7 @@ class Active:
     def _after_fork_in_child(self) -> None:
         # The fast lane leads into the parent's queue.  The new one is made by the first event, when
         # everything else is ready for this process.
-        self.owner = None
+        self._close_lane()
         self.emit = self._first_in_child
 
     def _first_in_child(self, *event: Any) -> None:

@@ -9,10 +9,11 @@ from structlog import BoundLoggerBase
 
 from pylog_struct import diagnostics
 from pylog_struct._awaitable import Delivery, deliver_elsewhere
+from pylog_struct._compiled import SPEED
 from pylog_struct.active import ACTIVE
 from pylog_struct.dispatch import DISPATCH, PROCESSORS, level_name, named, step_by_step
 from pylog_struct.errors import ConfigError
-from pylog_struct.fast_lane import NO_LANE, Lane
+from pylog_struct.fast_lane import LEVEL_NAMES, NO_LANE, Prepared
 from pylog_struct.levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, parse_level
 from pylog_struct.thresholds import NamedLogger, named_logger
 
@@ -77,7 +78,7 @@ class BoundLogger(BoundLoggerBase):
 
     _logger: NamedLogger
     _context: dict[str, Any]
-    _lane: Lane = NO_LANE
+    _lane: Prepared = NO_LANE  # what the fast lane needs of this logger
 
     def __init__(self, logger: Any, processors: Any, context: Any) -> None:
         # Another factory, or wrap_logger(), may hand us a logger of somebody else's: its name stays.
@@ -92,6 +93,23 @@ class BoundLogger(BoundLoggerBase):
     def new(self, /, **new_values: Any) -> Self:
         """Return a logger that has *new_values* only; this one keeps its own."""
         return self.__class__(self._logger, self._processors, new_values)
+
+    def _prepare(self) -> Prepared | None:
+        """Make ready what the compiled lane needs; None if the events go step by step."""
+        lane = ACTIVE.lane
+        return None if lane is None else lane.prepare(self)
+
+    def _slow(
+        self,
+        level: int,
+        name: str,
+        event: Any,
+        args: tuple[Any, ...],
+        fields: dict[str, Any],
+        moment: int | None,
+    ) -> None:
+        """Take what the compiled methods leave alone."""
+        ACTIVE.emit(self, level, name, event, args, fields, moment)
 
     def _alog(
         self, level: int, name: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]
@@ -203,25 +221,29 @@ def _rebuild(name: str, context: dict[str, Any]) -> BoundLogger:
     return BoundLogger(named_logger(name), PROCESSORS, context)
 
 
-_METHODS: Final = {
-    ("debug",): DEBUG,
-    ("info", "msg"): INFO,
-    ("warning", "warn"): WARNING,
-    ("error",): ERROR,
-    ("critical", "fatal"): CRITICAL,
-}
+_ALIASES: Final = {"info": ("msg",), "warning": ("warn",), "critical": ("fatal",)}
+_NUMBERS: Final = dict(zip(LEVEL_NAMES, (DEBUG, INFO, WARNING, ERROR, CRITICAL), strict=True))
 
 
 def _install_methods(lane: FastLane | None) -> None:
     """Give the class the methods of a fast lane, or those that let every event go step by step."""
-    make = _method if lane is None else lane.method
-    for names, level in _METHODS.items():
-        method = _named_method(make(level, names[0]), names[0])
-        for name in names:
-            setattr(BoundLogger, name, method)
+    for name, level in _NUMBERS.items():
+        method = _method(level, name) if lane is None else lane.method(level, name)
+        if method is not None:
+            _set_method(name, _named_method(method, name))
 
 
-ACTIVE.set_up(step_by_step, _install_methods)
+def _set_method(name: str, method: Callable[..., Any]) -> None:
+    for one in (name, *_ALIASES.get(name, ())):
+        setattr(BoundLogger, one, method)
+
+
+if SPEED is None:
+    ACTIVE.set_up(step_by_step, _install_methods)
+else:
+    for _name, _compiled in SPEED.methods_for(BoundLogger).items():
+        _set_method(_name, _compiled)
+    ACTIVE.set_up(step_by_step, lambda _lane: None)
 
 
 def get_logger(name: str | None = None, **initial: Any) -> BoundLogger:

@@ -2,26 +2,28 @@
 
 Most events have a text and a few fields of builtin types.  For those everything that can be decided
 is decided before: per pipeline (keys that clash, ``service``), per second (the time's text), per
-logger and level (its part of the line), per bound logger (its values, if they cannot change).  What
-is left is one call of the encoder for the event, one for the call's fields, and one ``join``.
+logger and level (its part of the line), per bound logger (its values, if they cannot change), per
+call site (its keys).  What is left is putting the pieces together.
 
-Whatever is not plain, or fails in any way, goes step by step instead, from the start: nothing has
-happened yet by then.  ``tests/property/test_fast_lane.py`` holds both ways side by side.
+This module decides what may take the lane and makes the pieces; ``_lane_compiled`` or, where nothing
+could be compiled, ``_lane_in_python`` puts them together.  Whatever is not plain, or fails in any way,
+goes step by step instead, from the start: nothing has happened yet by then.
+``tests/property/test_fast_lane.py`` holds the ways side by side.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
-from pylog_struct.active import ACTIVE
+from pylog_struct._compiled import SPEED
 from pylog_struct.processors.callsite import Callsite
 from pylog_struct.processors.json_renderer import NotPlainError, PlainCopy
 from pylog_struct.processors.sequence import SequenceNumber
 from pylog_struct.processors.timestamps import TimestampSource, format_timestamp
-from pylog_struct.record import Record
-from pylog_struct.structlog_context import CONTEXT_VARIABLES, current_context
+from pylog_struct.structlog_context import current_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,39 +33,53 @@ if TYPE_CHECKING:
     from pylog_struct.bound_logger import BoundLogger
     from pylog_struct.pipeline import Pipeline
     from pylog_struct.processors.limits import Limits
+    from pylog_struct.thresholds import NamedLogger
 
-__all__ = ["NO_LANE", "FastLane", "Lane", "Starts", "make_fast_lane"]
+__all__ = [
+    "FIELDS_MAX",
+    "ITEMS_MAX",
+    "LEVEL_NAMES",
+    "NO_LANE",
+    "FastLane",
+    "Pieces",
+    "Prepared",
+    "Starts",
+    "leaves_room",
+    "make_fast_lane",
+]
 
 Starts = dict[str | None, bytes]
 """From the level to the event, by event; under None all but the event."""
 
-Lane = tuple[object, dict[str, Starts], bytes, frozenset[str]]
-"""What one bound logger has ready for one pipeline: whose it is; by level's name the starts; the bound
-values as members of an object; all keys that a call's fields must not have."""
+Prepared = tuple[Any, ...]
+"""What one bound logger has ready for one lane; the first item says which."""
 
-NO_LANE: Final[Lane] = (None, {}, b"", frozenset())
-
-_SECOND: Final = 1_000_000_000
-_THREE: Final = tuple(b"%03d" % number for number in range(1000))
-_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+NO_LANE: Final[Prepared] = (None,)
+LEVEL_NAMES: Final = ("debug", "info", "warning", "error", "critical")
+FIELDS_MAX: Final = 256  # of one call, and as many of each other origin
+ITEMS_MAX: Final = 32  # of one list, where they are not counted all together
 _SPECIAL: Final = frozenset({"exc_info", "stack_info"})
-_FIELDS_MAX: Final = (
-    256  # so many, each of at most _ITEMS_MAX items, stay below every bound on numbers
-)
-_ITEMS_MAX: Final = 32
-_TEXT_MAX: Final = 8192  # characters: longer ones are counted, step by step
+_TEXT_MAX: Final = 8192  # characters of an event: longer ones are counted, step by step
 _EVENTS_MAX: Final = 64  # texts remembered for one logger and level, and their length
 _EVENT_LENGTH: Final = 128
+_NAMES_MAX: Final = 1_000  # sets of keywords remembered
 _QUICK: Final = (Callsite, SequenceNumber)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
-class FastLane(NamedTuple):
+class FastLane(Protocol):
     """What takes the plain events of one pipeline."""
 
-    owner: object
-    """What ``ACTIVE.owner`` is while it may be used."""
-    method: Callable[[int, str], Callable[..., None]]
-    """Makes the method of ``BoundLogger`` for a level and its name."""
+    active: bool
+    """Whether it may be used: while nothing else is configured, and in this process only."""
+
+    def prepare(self, logger: BoundLogger) -> Prepared | None:
+        """Make ready what *logger* needs; None if its events have to go step by step."""
+        ...
+
+    def method(self, level: int, name: str) -> Callable[..., None] | None:
+        """Make the bound logger's method for a level; None if the one that it has will do."""
+        ...
 
 
 def make_fast_lane(
@@ -79,179 +95,156 @@ def make_fast_lane(
 
     Args:
         pipeline: Takes what is rendered.
-        limits: Those of the JSON renderer.
+        limits: Those of the JSON renderer; low bounds on numbers leave no room.
         static: Fields that every event has.
         reserved: Keys whose values move elsewhere.
         processors: Those of the configuration; only ours can be passed over.
         timestamps: Where the times come from.
     """
-    if not all(type(processor) in _QUICK for processor in processors):
+    if not leaves_room(limits) or not all(type(one) in _QUICK for one in processors):
         return None
     try:
-        fixed = _inside(dict(static), limits)
+        pieces = Pieces(pipeline, limits, static, reserved, processors, timestamps)
     except Exception:  # a service with something odd in it
         return None
-    owner = object()
-    adders = [processor.adder() for processor in processors]  # type: ignore[attr-defined]
-    added = frozenset(key for processor in processors for key in processor.keys)  # type: ignore[attr-defined]
-    never = frozenset(reserved) | static.keys() | _SPECIAL | added
-    longest = min(limits.max_string, limits.max_text // 2)
-    dumps, join, new = orjson.dumps, b"".join, tuple.__new__
-    now, steady = timestamps.read, timestamps.steady
-    levels = limits.max_depth - 1
-    active, overdue, bound_variables = ACTIVE, ACTIVE.overdue, CONTEXT_VARIABLES
-    buffer: Any
-    buffer, append, handle, ring = pipeline.entrance()
-    straight = pipeline.straight()
-    last = timestamps.last
-    second: tuple[int, bytes] = (0, b"")
+    if SPEED is not None:
+        from pylog_struct._lane_compiled import CompiledLane  # noqa: PLC0415 - one of the two
 
-    def lane_of(logger: BoundLogger) -> Lane:
-        """Make ready what *logger* needs.
+        return CompiledLane(pieces)
+    from pylog_struct._lane_in_python import PythonLane  # noqa: PLC0415 - the other
+
+    return PythonLane(pieces)
+
+
+def leaves_room(limits: Limits) -> bool:
+    """Whether the bounds on numbers are out of reach of a lane, which counts less exactly."""
+    nodes = 4 * FIELDS_MAX * (ITEMS_MAX + 1)
+    return limits.max_items >= 8 * FIELDS_MAX and limits.max_nodes >= nodes and limits.max_depth > 3
+
+
+class Pieces:
+    """The pieces of a line that are made once for many events.
+
+    Threads: thread-safe, lock-free; two threads may make the same piece twice.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        limits: Limits,
+        static: Mapping[str, Any],
+        reserved: Iterable[str],
+        processors: Sequence[Any],
+        timestamps: TimestampSource,
+    ) -> None:
+        self.pipeline = pipeline
+        # A quarter of the half that a plain event may have; the call's own fields have the rest.
+        self.limits = replace(limits, max_nodes=limits.max_nodes // 4)
+        self.timestamps = timestamps
+        self.processors = processors
+        self.longest = min(limits.max_string, limits.max_text // 2)
+        """Bytes of a line: a longer one may have something in it that has to be cut."""
+        self.fixed = self.members(dict(static))
+        self.never = frozenset(reserved) | static.keys() | _SPECIAL
+        for processor in self.processors:
+            self.never |= set(processor.keys)
+        """Keys that a plain event does not have."""
+        self._names: dict[tuple[str, ...], tuple[bytes, ...] | None] = {}
+        self._owner = object()
+
+    def members(self, fields: dict[str, Any]) -> bytes:
+        """Return *fields* as members of an object, each after a comma; nothing if there are none.
 
         Raises:
-            Exception: its events are not plain.
+            Exception: something in it is not plain.
         """
-        named, context = logger._logger, logger._context
-        if not logger.is_ours or any(map(_may_change, context.values())):
+        if not fields:
+            return b""
+        if len(fields) > FIELDS_MAX:
             raise NotPlainError
-        if not never.isdisjoint(context):
+        line = orjson.dumps(PlainCopy(self.limits).object(fields, self.limits.max_depth))
+        if len(line) > self.longest:
             raise NotPlainError
+        return b",%b" % line[1:-1]
+
+    def starts(self, named: NamedLogger) -> tuple[Starts, ...]:
+        """Return for each level what stands from it to the event."""
         of_whom, starts = named.starts
-        if of_whom is not owner:
-            about = dumps(named.name)
-            starts = {
-                level: {None: b'Z","level":"%b","logger":%b,"event":' % (level.encode(), about)}
-                for level in _LEVELS
-            }
-            named.starts = (owner, starts)
-        lane = (owner, starts, fixed + _inside(context, limits), never | context.keys())
-        logger._lane = lane
-        return lane
+        if of_whom is not self._owner:
+            about = orjson.dumps(named.name)
+            starts = tuple(
+                {None: b'Z","level":"%b","logger":%b,"event":' % (level.encode(), about)}
+                for level in LEVEL_NAMES
+            )
+            named.starts = (self._owner, starts)
+        return starts
 
-    def method(level: int, name: str) -> Callable[..., None]:
-        """Return the method of ``BoundLogger`` for one level."""
+    def start(self, known: Starts, event: str) -> bytes:
+        """Return what stands from the level to the end of *event*, and remember a short one.
 
-        def log(self: BoundLogger, event: Any = None, /, *args: Any, **fields: Any) -> None:
-            nonlocal second
-            if level < self._logger.level:
-                return
-            if active.owner is not owner:  # somebody kept the method of an earlier configuration
-                active.emit(self, level, name, event, args, fields)
-                return
-            moment = now()
-            if moment < last[0]:
-                moment = steady(moment)
-            else:
-                last[0] = moment
-            if args or type(event) is not str or overdue:
-                active.emit(self, level, name, event, args, fields, moment)
-                return
-            try:
-                of_whom, starts, values, taken = self._lane
-                if of_whom is not owner:
-                    _, starts, values, taken = lane_of(self)
-                known = starts[name]
-                start = known.get(event)
-                if start is None:
-                    if len(event) > _TEXT_MAX:
-                        raise NotPlainError
-                    start = known[None] + dumps(event)
-                    if len(event) <= _EVENT_LENGTH and len(known) <= _EVENTS_MAX:
-                        known[event] = start
-                if bound_variables and (around := current_context()):
-                    if not (taken.isdisjoint(around) and fields.keys().isdisjoint(around)):
-                        raise NotPlainError
-                    values = b"%b%b%b" % (fixed, _inside(around, limits), values[len(fixed) :])
-                if fields:
-                    if not taken.isdisjoint(fields) or len(fields) > _FIELDS_MAX:
-                        raise NotPlainError
-                    for key, value in fields.items():
-                        kind = type(value)
-                        if kind is str:
-                            if len(value) > _TEXT_MAX:
-                                raise NotPlainError
-                        elif kind is int or kind is float or kind is bool or value is None:
-                            pass
-                        elif kind is list and len(value) <= _ITEMS_MAX:
-                            fields[key] = copy = value[:]
-                            for item in copy:
-                                inner = type(item)
-                                if inner is str:
-                                    if len(item) > _TEXT_MAX:
-                                        raise NotPlainError
-                                elif inner is not int:
-                                    raise NotPlainError
-                        else:
-                            fields[key] = PlainCopy(limits).value(value, kind, levels)
-                begin, head = second
-                rest = moment - begin
-                if not 0 <= rest < _SECOND:
-                    begin = moment - moment % _SECOND
-                    head = b'{"timestamp":"%b' % format_timestamp(begin)[:-7].encode()
-                    second = begin, head
-                    rest = moment - begin
-                micros = rest // 1000
-                if adders:
-                    values += b",%b" % dumps(fields)[1:-1] if fields else b""
-                    line = join((
-                        head, _THREE[micros // 1000], _THREE[micros % 1000], start, values,
-                        *[add() for add in adders], b"}",
-                    ))  # fmt: skip
-                elif fields:
-                    line = join((
-                        head, _THREE[micros // 1000], _THREE[micros % 1000], start, values,
-                        b",", dumps(fields)[1:],
-                    ))  # fmt: skip
-                else:
-                    line = join((
-                        head, _THREE[micros // 1000], _THREE[micros % 1000], start, values, b"}",
-                    ))  # fmt: skip
-                size = len(line)
-                if size > longest:
-                    raise NotPlainError
-            except Exception:
-                line = b""
-            if not line:  # not in the handler: there exc_info=True would mean NotPlainError
-                active.emit(self, level, name, event, args, fields, moment)
-                return
-            try:
-                if straight is not None and straight(level, line, moment):
-                    return
-                record = new(Record, (level, line, moment / 1e9))
-                if buffer is None:
-                    pipeline._put(record)
-                # The steps of QueueSink.make_put; no call from here to the append.
-                elif buffer.size >= buffer.limit or buffer.bytes + size > buffer.byte_limit:
-                    handle(record)
-                else:
-                    buffer.size += 1
-                    buffer.bytes += size
-                    append(record)
-                    if buffer.size >= buffer.wake_size or buffer.bytes >= buffer.wake_bytes:
-                        ring()
-            except Exception as error:
-                pipeline.not_delivered(Record(level, line, moment / 1e9), error)
+        Raises:
+            Exception: *event* is not plain.
+        """
+        if len(event) > _TEXT_MAX:
+            raise NotPlainError
+        made = known[None] + orjson.dumps(event)
+        if len(event) <= _EVENT_LENGTH and len(known) <= _EVENTS_MAX:
+            known[event] = made
+        return made
 
-        return log
+    def bound(self, context: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
+        """Return bound values as members, and their keys.
 
-    return FastLane(owner, method)
+        Raises:
+            Exception: something in it is not plain, or may be another at the next call.
+        """
+        if not context:
+            return b"", frozenset()
+        if not self.never.isdisjoint(context) or not _PLAIN.issuperset(map(type, context.values())):
+            raise NotPlainError
+        return self.members(context), frozenset(context)
 
+    def around(self) -> tuple[bytes, frozenset[str]]:
+        """Return the context variables' values as members, and their keys.
 
-def _may_change(value: object) -> bool:
-    """Whether a bound value may be another at the next call; a text is good for ever."""
-    return type(value) not in {str, int, float, bool, type(None)}
+        Raises:
+            Exception: something in them is not plain.
+        """
+        found = current_context()
+        if not self.never.isdisjoint(found):
+            raise NotPlainError
+        return self.members(found), frozenset(found)
 
+    def keys(self, names: tuple[str, ...]) -> tuple[bytes, ...] | None:
+        """Return each of a call's keywords as it stands in a line; None if the call is not plain."""
+        if len(names) > FIELDS_MAX or any(type(name) is not str for name in names):
+            return None
+        try:
+            return self._names[names]
+        except KeyError:
+            pass
+        made = None
+        if self.never.isdisjoint(names):
+            made = tuple(b",%b:" % orjson.dumps(name) for name in names)
+        if len(self._names) >= _NAMES_MAX:
+            self._names.clear()
+        self._names[names] = made
+        return made
 
-def _inside(fields: dict[str, Any], limits: Limits) -> bytes:
-    """Return *fields* as members of an object, each after a comma; nothing if there are none.
+    def leaf(self, value: Any) -> bytes:
+        """Return the text of a value that is no plain scalar or container: a date, a UUID, an Enum.
 
-    Raises:
-        Exception: something in it is not plain.
-    """
-    if not fields:
-        return b""
-    line = orjson.dumps(PlainCopy(limits).object(fields, limits.max_depth))
-    if len(line) > limits.max_string:
-        raise NotPlainError
-    return b",%b" % line[1:-1]
+        Raises:
+            Exception: *value* is not plain.
+        """
+        limits = self.limits
+        return orjson.dumps(PlainCopy(limits).value(value, type(value), limits.max_depth))
+
+    @staticmethod
+    def head(second: int) -> bytes:
+        """Return how the lines of a second begin: up to the point before the fraction.
+
+        Args:
+            second: In nanoseconds since 1970.
+        """
+        return b'{"timestamp":"%b' % format_timestamp(second)[:-7].encode()

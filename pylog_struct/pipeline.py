@@ -90,7 +90,8 @@ class Pipeline:
         self.strict = strict
         self.counts = counts
         self._plain = plain
-        self._put: Callable[[Record], None] = root.put  # type: ignore[attr-defined]
+        self.put: Callable[[Record], None] = root.put  # type: ignore[attr-defined]
+        """Hands a record to the root sink, without the care of :meth:`deliver`."""
         self._render = render
         self._processors: Sequence[Processor] = tuple(processors)
         self._static = dict(static or {})
@@ -293,7 +294,7 @@ class Pipeline:
     def deliver(self, record: Record) -> None:
         """Hand *record* to the root sink, or to that of the pipeline that took over."""
         try:
-            self._put(record)
+            self.put(record)
         except Exception as error:
             self.not_delivered(record, error)
 

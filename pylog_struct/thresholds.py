@@ -34,8 +34,8 @@ class NamedLogger:
     def __init__(self, name: str, level: int) -> None:
         self.name: str = name
         self.level: int = level
-        # The fast lane's: whose they are, and by level's name what stands from the level to the event.
-        self.starts: tuple[object, dict[str, dict[str | None, bytes]]] = (None, {})
+        # The fast lane's: whose they are, and by level what stands from it to the event.
+        self.starts: tuple[object, tuple[dict[str | None, bytes], ...]] = (None, ())
 
     def __repr__(self) -> str:
         return f"<NamedLogger {self.name!r}>"

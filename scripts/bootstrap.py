@@ -103,10 +103,13 @@ def main() -> None:
         arguments = [f"pylog-struct @ {wheel.as_uri()}"]
     elif not options.no_project:
         arguments = ["-e", "."]
+        compiled = sorted((ROOT / "native").glob("*.[ch]"))
         # The directory counts: an editable install points at it, and a copied tree must not use it.
         wanted["."] = digest(
-            str(ROOT), pyproject["build-system"], pyproject["project"], pyproject["tool"]["hatch"]
-        )
+            str(ROOT), pyproject["build-system"], pyproject["project"], pyproject["tool"]["hatch"],
+            *[path.read_text("utf-8") for path in (ROOT / "hatch_build.py", *compiled)],
+            os.environ.get("PYLOG_STRUCT_PURE", ""),
+        )  # fmt: skip
 
     stamp = venv / STAMP
     if not alive(venv):

@@ -103,10 +103,25 @@ class Callsite:
         """What it adds."""
         return self._parameters
 
-    def adder(self) -> Callable[[], bytes]:
+    @property
+    def of_places_only(self) -> bool:
+        """Whether all that it adds depends on nothing but the line of code."""
+        return all(of_frame for _, _, of_frame, _ in self._sources)
+
+    def place(self, frame: FrameType) -> tuple[bytes, bool]:
+        """Return the members for a call in *frame*, and whether any other call in that line has them."""
+        found: FrameType | None = frame
+        while found is not None and not self._is_callers(found):
+            found = found.f_back
+        return b"" if found is None else _members(self._sources, found), found is frame
+
+    def adder(self, frames: int) -> Callable[[], bytes]:
         """Return what gives the same as members of an object, each after a comma: for the fast lane.
 
         What depends on nothing but the line of code is rendered once for each.
+
+        Args:
+            frames: How many frames lie between what is returned and the call, that one included.
         """
         places = [source for source in self._sources if source[2]]
         others = [source for source in self._sources if not source[2]]
@@ -114,7 +129,7 @@ class Callsite:
         known: dict[int, tuple[Any, bool, dict[int, bytes]]] = {}
 
         def add() -> bytes:
-            frame: FrameType | None = sys._getframe(2) if places else None
+            frame: FrameType | None = sys._getframe(frames) if places else None
             entry = None
             while frame is not None:
                 code = frame.f_code

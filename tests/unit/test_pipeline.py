@@ -13,9 +13,9 @@ import structlog
 from support.events import memory_pipeline
 
 import pylog_struct
+from pylog_struct.active import ACTIVE
 from pylog_struct.levels import INFO
 from pylog_struct.metrics import Pipeline as PipelineCounts
-from pylog_struct.active import ACTIVE
 from pylog_struct.pipeline import Pipeline
 from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
 from pylog_struct.thresholds import named_logger

@@ -25,6 +25,7 @@ from itertools import accumulate, groupby, islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pylog_struct._compiled import Gate
 from pylog_struct.ledger import HAS_GIL, DropReason
 from pylog_struct.levels import level_label
 from pylog_struct.sinks._queue.gap import Gap, GapNotice
@@ -84,7 +85,7 @@ class Ticket:
         self.left = left
 
 
-class RecordBuffer:
+class RecordBuffer(Gate):
     """Records on their way: *queued* ones wait for the worker, *held* ones are in its hands.
 
     ``size`` and ``bytes`` count both, so that capacity bounds memory and not only the deque.
@@ -98,11 +99,9 @@ class RecordBuffer:
     """
 
     __slots__ = (
-        "_all", "_booked", "_busy", "_levels", "_mark", "_no_victims",
-        "_now", "_options", "_ordinary", "_resume", "_shedding", "_tickets",
-        "append", "byte_limit", "bytes", "closed", "gap", "generation", "held", "high_watermark",
-        "ledger", "limit", "lock", "progress", "progress_at", "queued", "size", "wake_bytes",
-        "wake_size",
+        "_all", "_barren", "_booked", "_busy", "_levels", "_mark", "_now", "_options", "_ordinary",
+        "_resume", "_shedding", "_tickets", "append", "closed", "gap", "generation", "held",
+        "high_watermark", "ledger", "lock", "progress", "progress_at", "queued",
     )  # fmt: skip
 
     def __init__(self, options: QueueOptions, ledger: SinkLedger, now: Callable[[], float]) -> None:
@@ -124,7 +123,7 @@ class RecordBuffer:
         self.gap = Gap(enabled=options.gap_notice)
         self._tickets: list[Ticket] = []
         self._busy = False
-        self._no_victims = False
+        self._barren = 0  # how many of those queued, from the front, must not be evicted
         self._booked = 0  # how many of those held and queued, from the front, are in the ledger
         ledger.book = self.book
         self._all = Bounds(options.capacity, options.max_bytes)
@@ -151,7 +150,7 @@ class RecordBuffer:
     def _offer(self, record: Record, bounds: Bounds | None = None) -> bool:
         """Take *record* if there is room without asking any policy.
 
-        ``QueueSink.make_put`` has the same steps once more, for the hot path.
+        The fast lane has the same steps once more.
 
         Args:
             record: Any record.
@@ -316,15 +315,16 @@ class RecordBuffer:
 
     def _make_room(self, size: int) -> bool:
         """Evict as many of the oldest as *size* more bytes need; none if that cannot be enough."""
-        if self._busy or self._no_victims:
+        if self._busy or self._barren >= len(self.queued):
             return False
         self._busy = True
         try:
             records = self.size + 1 - self._ordinary.records
             over = self.bytes + size - self._ordinary.bytes
             victims: list[int] = []
+            position = self._barren
             # By index: a nested call may append, which would end an iterator with an error.
-            for position in range(len(self.queued)):
+            for position in range(self._barren, len(self.queued)):
                 if records <= 0 and over <= 0:
                     break
                 victim = self.queued[position]
@@ -333,7 +333,8 @@ class RecordBuffer:
                     records -= 1
                     over -= len(victim[1])
             if records > 0 or over > 0:
-                self._no_victims = not victims  # until something leaves, do not search again
+                if not victims:
+                    self._barren = position + 1
                 return False
             moment = self._now()
             for position in reversed(victims):
@@ -388,6 +389,7 @@ class RecordBuffer:
             # Held before they leave the deque: recover() can undo a double, not a loss.
             held.extend(islice(queued, number))
             popleft = queued.popleft
+            self._barren = 0
             for _ in repeat(None, number):
                 popleft()
             if number > self._booked:
@@ -434,7 +436,6 @@ class RecordBuffer:
                 return
             self.progress += 1
             self.progress_at = moment
-            self._no_victims = False
             if self._shedding and self.size <= self._resume[0] and self.bytes <= self._resume[1]:
                 self._shedding = False
                 if not self.closed:
