@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os  # noqa: TC003 - annotations are read at run time by the configuration
 from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
-from pylog_struct._janitor import JANITOR
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.errors import ConfigError, SinkUnavailableError
 from pylog_struct.sinks._rolling.announcer import Announcer
@@ -17,9 +15,9 @@ from pylog_struct.sinks._rolling.direct import DirectPlacement
 from pylog_struct.sinks._rolling.events import FileEvent, FileListener
 from pylog_struct.sinks._rolling.files import fsync_directory
 from pylog_struct.sinks._rolling.latest import link_latest
-from pylog_struct.sinks._rolling.maintenance import Maintenance
 from pylog_struct.sinks._rolling.options import make_plan
 from pylog_struct.sinks._rolling.rename import RenamePlacement
+from pylog_struct.sinks._rolling.upkeep import Upkeep
 from pylog_struct.sinks.base import BaseSink, Deadline, translate
 from pylog_struct.units import parse_duration
 
@@ -40,7 +38,6 @@ _LOOK: Final = 0.1  # seconds between two looks at the path
 _IDLE_LOOK: Final = 1.0  # the same while nothing is written
 _BACK_OFF: Final = (1.0, 60.0)  # seconds after a deferred roll-over: first, most
 _ROLLS: Final = 3  # tries for one record: the file that others began may be full again
-_INLINE_FILES: Final = 256  # most archives for which the count is enforced by the writer itself
 
 
 class RollingFileSink(BaseSink):
@@ -136,7 +133,7 @@ class RollingFileSink(BaseSink):
                 f"RollingFileSink.on_event: {on_event!r} cannot be called; give a function of one argument"
             )
         self._plan = plan = make_plan(options, clock, lambda: self.name)
-        self._retention_interval = parse_duration(
+        interval = parse_duration(
             retention_interval, "RollingFileSink.retention_interval", exclusive=True
         )
         self._announcer = Announcer(plan, on_event)
@@ -147,7 +144,7 @@ class RollingFileSink(BaseSink):
         self._placement: Placement = (
             DirectPlacement(plan) if plan.path is None else RenamePlacement(plan, plan.path)
         )
-        self._maintenance = Maintenance(plan, self.ledger, self._announcer.tell)
+        self._upkeep = Upkeep(self, plan, interval, self.ledger, self._announcer.tell)
         self._started = False
         self._forget()
 
@@ -163,8 +160,7 @@ class RollingFileSink(BaseSink):
         self._roll_after = 0.0  # monotonic; later than now while a roll-over is deferred
         self._back_off = _BACK_OFF[0]
         self._announcer.forget()
-        self._maintenance_queued = False
-        self._maintenance_due = float("inf")  # monotonic
+        self._upkeep.forget()
         self._wrote = False
 
     # -- the contract -----------------------------------------------------------------------------
@@ -228,7 +224,7 @@ class RollingFileSink(BaseSink):
         deadline = Deadline(timeout)
         self._simple_until = 0.0
         try:
-            JANITOR.join(self, deadline.remaining())
+            self._upkeep.join(deadline.remaining())
         finally:
             self._drop_segment()
 
@@ -239,7 +235,7 @@ class RollingFileSink(BaseSink):
             Seconds until the next call is wanted; None before the first write and after close.
         """
         if self._closed or self._segment is None:
-            return None if self._closed else self._poll_maintenance(now)
+            return None if self._closed else self._upkeep.poll(now)
         self._simple_until = 0.0
         try:
             self._look(now)
@@ -256,7 +252,7 @@ class RollingFileSink(BaseSink):
             waits.append(self._roll_after - now)
         elif self._boundary != float("inf"):
             waits.append(max(self._boundary - self._clock.time(), 0.001))
-        if (wait := self._poll_maintenance(now)) is not None:
+        if (wait := self._upkeep.poll(now)) is not None:
             waits.append(wait)
         return min(waits)
 
@@ -362,7 +358,7 @@ class RollingFileSink(BaseSink):
         least = self._plan.on_start
         if first and least is not None and segment.file.alone and segment.file.end >= least:
             self._roll("start", 0)
-        self._queue_maintenance(now)
+        self._upkeep.queue(now)
 
     def _take(self, segment: Segment | None, now: float) -> None:
         self._segment = segment
@@ -387,8 +383,8 @@ class RollingFileSink(BaseSink):
             self._take(self._placement.open(), now)
             self._announcer.note("reopened", self._opened().file.path, found)
         # Whoever rolled may have died before it could compress and delete.
-        if self._maintenance_due <= now or found == "rolled":
-            self._queue_maintenance(now)
+        if found == "rolled" or self._upkeep.is_due(now):
+            self._upkeep.queue(now)
 
     def _drop_segment(self) -> None:
         segment, self._segment = self._segment, None
@@ -419,16 +415,9 @@ class RollingFileSink(BaseSink):
         if result.kind == "rolled":
             self.ledger.count(f"rollovers.{reason}")
             self._announcer.note("rolled", result.archive, reason, result.size)
-            limit = self._plan.retention.max_files
-            if limit is not None and limit <= _INLINE_FILES:
-                # A busy janitor must not let the disk fill up, and few files are cheap to count.
-                self._trim_now()
-        if result.kind == "rolled" or result.why:
-            self._queue_maintenance(now)
-
-    def _trim_now(self) -> None:
-        with contextlib.suppress(OSError):  # the janitor tries it too, and reports it
-            self._maintenance.trim(("count",))
+            self._upkeep.after_roll(now)
+        if result.why:
+            self._upkeep.queue(now)
 
     def _defer(self, result: Roll, segment: Segment, now: float) -> None:
         self._segment = result.segment
@@ -439,27 +428,4 @@ class RollingFileSink(BaseSink):
         diagnostics.report(
             f"rolling.deferred {self.name}",
             f"{self.name}: roll-over of {segment.file.path!r} deferred: {result.why}",
-        )
-
-    # -- the archives -----------------------------------------------------------------------------
-
-    def _queue_maintenance(self, now: float) -> None:
-        self._maintenance_due = now + self._retention_interval
-        if self._maintenance.wanted and not self._maintenance_queued:
-            self._maintenance_queued = True
-            JANITOR.submit(self, self._maintain)
-
-    def _maintain(self) -> None:
-        """Run on the janitor's thread."""
-        self._maintenance_queued = False
-        wait = self._maintenance.run()
-        if wait is not None:
-            self._maintenance_due = min(self._maintenance_due, self._clock.monotonic() + wait)
-
-    def _poll_maintenance(self, now: float) -> float | None:
-        if self._maintenance_due <= now:
-            self._queue_maintenance(now)
-        due = self._maintenance_due
-        return (
-            None if due == float("inf") or not self._maintenance.wanted else max(due - now, 0.001)
         )

@@ -1,9 +1,14 @@
-"""The archives that exist, in order, and the name of the next one."""
+"""The archives that exist, in order, and the name of the next one.
+
+A roll-over looks at all of them while somebody waits for it.  So nothing is asked of the system but
+the names, until the size or the age of one archive matters, and a name is taken apart once only
+(see :meth:`Pattern.walk`).
+"""
 
 from __future__ import annotations
 
+import heapq
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,10 +16,12 @@ if TYPE_CHECKING:
 
     from pylog_struct.sinks._rolling.pattern import Pattern
 
-__all__ = ["Archive", "is_taken", "list_archives", "next_index"]
+    Key = tuple[datetime, int]
+    Entries = tuple[os.DirEntry[str] | None, os.DirEntry[str] | None]
+
+__all__ = ["Archive", "beyond_newest", "is_taken", "list_archives", "next_index"]
 
 
-@dataclass(frozen=True, slots=True)
 class Archive:
     """One archive: plain, compressed, or for the moment both.
 
@@ -23,21 +30,45 @@ class Archive:
         index: Its index; newer ones of one date have greater ones.
         plain: Path of the plain file, or None.
         packed: Path of the compressed file, or None.
-        size: Bytes on disk.
-        modified: Last modification, Unix seconds.
     """
 
-    date: datetime
-    index: int
-    plain: str | None
-    packed: str | None
-    size: int
-    modified: float
+    __slots__ = ("_entries", "_status", "date", "index", "packed", "plain")
+
+    def __init__(self, key: Key, entries: Entries) -> None:
+        self.date, self.index = key
+        plain, packed = self._entries = entries
+        self.plain = None if plain is None else plain.path
+        self.packed = None if packed is None else packed.path
+        self._status: tuple[int, float] | None = None
 
     @property
     def paths(self) -> list[str]:
         """The files, the one to lock first."""
         return [path for path in (self.plain, self.packed) if path is not None]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk when first asked for; 0 if it is gone."""
+        return self._look()[0]
+
+    @property
+    def modified(self) -> float:
+        """Last modification, Unix seconds, when first asked for; 0.0 if it is gone."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[int, float]:
+        if self._status is None:
+            size, modified = 0, 0.0
+            for entry in self._entries:
+                try:
+                    status = None if entry is None else entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if status is not None:
+                    size += status.st_size
+                    modified = max(modified, status.st_mtime)
+            self._status = size, modified
+        return self._status
 
 
 def list_archives(pattern: Pattern, active: str | None) -> list[Archive]:
@@ -46,29 +77,44 @@ def list_archives(pattern: Pattern, active: str | None) -> list[Archive]:
     Raises:
         OSError: a directory could not be read.
     """
+    found = _find(pattern, active)
+    return [Archive(key, found[key]) for key in sorted(found)]
+
+
+def beyond_newest(pattern: Pattern, active: str | None, most: int) -> list[Archive]:
+    """Return the archives besides the newest *most*, oldest first; usually none or one.
+
+    Raises:
+        OSError: a directory could not be read.
+    """
+    found = _find(pattern, active)
+    if len(found) <= most:
+        return []
+    return [Archive(key, found[key]) for key in heapq.nsmallest(len(found) - most, found)]
+
+
+def _find(pattern: Pattern, active: str | None) -> dict[Key, Entries]:
     try:
         busy = None if active is None else os.stat(active)
     except OSError:
         busy = None
-    found: dict[tuple[datetime, int], Archive] = {}
+    number = None if busy is None else busy.st_ino
+    found: dict[Key, Entries] = {}
     for entry, date, index, compressed in pattern.walk():
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
+        # The number alone may be that of a file on another device.
+        if busy is not None and entry.inode() == number and _is(entry, busy):
             continue
-        if busy is not None and os.path.samestat(status, busy):
-            continue
-        twin = found.get((date, index))
-        plain, packed = (twin.plain, twin.packed) if twin else (None, None)
-        found[date, index] = Archive(
-            date,
-            index,
-            plain if compressed else entry.path,
-            entry.path if compressed else packed,
-            status.st_size + (twin.size if twin else 0),
-            max(status.st_mtime, twin.modified if twin else 0.0),
-        )
-    return [found[key] for key in sorted(found)]
+        key = (date, index)
+        plain, packed = found.get(key, (None, None))
+        found[key] = (plain, entry) if compressed else (entry, packed)
+    return found
+
+
+def _is(entry: os.DirEntry[str], status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(entry.stat(follow_symlinks=False), status)
+    except OSError:
+        return False
 
 
 def is_taken(pattern: Pattern, path: str) -> bool:
@@ -90,8 +136,7 @@ def next_index(pattern: Pattern, wall: datetime, last: tuple[datetime, int] | No
         index = last[1] + 1
         if not is_taken(pattern, pattern.format(wall, index)):
             return index
-    taken = [index for _, day, index, _ in pattern.walk() if day == date]
-    index = max([least - 1, *taken]) + 1
+    index = max([least - 1, *(index for index, _ in pattern.of_date(wall))]) + 1
     while is_taken(pattern, pattern.format(wall, index)):  # by a directory or a link
         index += 1
     return index

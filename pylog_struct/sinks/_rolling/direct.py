@@ -121,11 +121,7 @@ class DirectPlacement:
             if self._usable(path):
                 return state.period, state.index
             return start, next_index(pattern, start, (pattern.key(start), state.index))
-        date = pattern.key(start)
-        newest = max(
-            ((index, compressed) for _, day, index, compressed in pattern.walk() if day == date),
-            default=None,
-        )
+        newest = max(pattern.of_date(start), default=None)
         if newest is not None and not newest[1] and self._usable(pattern.format(start, newest[0])):
             return start, newest[0]
         return start, next_index(pattern, start, None)

@@ -10,13 +10,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
-from pylog_struct.sinks._rolling.archives import Archive, list_archives
+from pylog_struct.sinks._rolling.archives import Archive, beyond_newest, list_archives
 from pylog_struct.sinks._rolling.compression import Outcome, compress
 from pylog_struct.sinks._rolling.files import remove_quietly
 from pylog_struct.sinks._rolling.retention import REASONS, delete, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from pylog_struct.ledger import SinkLedger
     from pylog_struct.sinks._rolling.events import FileEvent
@@ -66,18 +66,43 @@ class Maintenance:
             )
             return 30.0
 
+    @property
+    def only_counts(self) -> bool:
+        """Whether :meth:`trim_count` is all that there can be to do."""
+        limits = self._plan.retention
+        if self._plan.codec is not None:
+            return False
+        return limits.max_age is limits.max_total_bytes is None
+
+    def trim_count(self) -> bool:
+        """Delete what is beyond ``max_files``; False if something must be tried again.
+
+        For the writer's thread: next to nothing is done for the archives that stay.
+
+        Raises:
+            OSError: the archives could not be listed.
+        """
+        most = self._plan.retention.max_files
+        if most is None:
+            return True
+        surplus = beyond_newest(self._plan.pattern, self._active(), most)
+        return self._remove((archive, "count") for archive in surplus)
+
     def trim(self, reasons: Collection[str] = REASONS) -> bool:
         """Delete what is beyond the limits named; False if something must be tried again."""
         plan = self._plan
-        state = plan.lock.peek()
         archives = list_archives(plan.pattern, self._active())
+        return self._remove(select(plan, archives, plan.lock.peek(), reasons))
+
+    def _remove(self, chosen: Iterable[tuple[Archive, str]]) -> bool:
+        plan = self._plan
         complete = True
-        for archive, reason in select(plan, archives, state, reasons):
-            path = archive.paths[0]
+        for archive, reason in chosen:
+            path, size = archive.paths[0], archive.size
             if plan.retention.dry_run:
                 if path not in self._announced:
                     self._announced.add(path)
-                    self._emit(plan.event("would_delete", path, reason, archive.size))
+                    self._emit(plan.event("would_delete", path, reason, size))
                 continue
             try:
                 outcome = delete(archive, self._active)
@@ -91,7 +116,7 @@ class Maintenance:
             if outcome is not Outcome.DONE:
                 continue
             self._ledger.count(f"archives_deleted.{reason}")
-            self._emit(plan.event("deleted", path, reason, archive.size))
+            self._emit(plan.event("deleted", path, reason, size))
             self._remove_empty_directories(path)
         return complete
 
@@ -99,7 +124,9 @@ class Maintenance:
         plan = self._plan
         limits = plan.retention.limits
         complete = True
-        if limits:
+        if limits and self.only_counts:
+            complete = self.trim_count()
+        elif limits:
             complete = self.trim(("count", "age"))
         wait = self._compress_all()
         if limits and plan.retention.max_total_bytes is not None:

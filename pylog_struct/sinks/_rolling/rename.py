@@ -114,7 +114,7 @@ class RenamePlacement:
                 locked.write(_begin(state, file.inode, start))
                 return Roll("kept", segment)
             try:
-                archive, state = self._archive(file, period, start, locked)
+                archive, state = self._archive(segment, start, locked, state)
             except OSError as error:
                 locked.write(state)
                 left = None if os.name == "nt" else segment
@@ -188,11 +188,10 @@ class RenamePlacement:
     # -- archiving --------------------------------------------------------------------------------
 
     def _archive(
-        self, file: ActiveFile, period: datetime, start: datetime, locked: LockedState
+        self, segment: Segment, start: datetime, locked: LockedState, before: RollState
     ) -> tuple[str, RollState]:
         """Move the active file to a name that was never given; return that and the new facts."""
-        pattern = self._plan.pattern
-        before = locked.read()
+        pattern, period, file = self._plan.pattern, segment.period, segment.file
         index = next_index(pattern, period, before.last)
         end = self._long(period, start)
         archive = ""

@@ -42,7 +42,7 @@ def select(
     limits = plan.retention
     surplus = 0
     if "count" in reasons and limits.max_files is not None:
-        surplus = max(len(archives) - limits.max_files, 0)
+        surplus = len(archives) - limits.max_files
     too_large = _beyond(archives, limits.max_total_bytes) if "total_bytes" in reasons else 0
     for position, archive in enumerate(archives):
         if position < surplus:

@@ -9,6 +9,7 @@ import pytest
 from support.rolling import files, record
 
 from pylog_struct._janitor import JANITOR
+from pylog_struct.sinks._rolling.archives import Archive
 from pylog_struct.sinks.rolling_file import RollingFileSink
 from pylog_struct.testing.clock import FakeClock
 
@@ -322,3 +323,77 @@ def test_nothing_is_deleted_without_a_limit_that_asks_for_it(tmp_path, limits):
     write(sink)
     sink.close(5)
     assert len(files(tmp_path)) == 51
+
+
+def test_a_remembered_name_that_became_something_else_is_no_archive(tmp_path):
+    """What a name means is remembered from one look to the next; what it leads to is not."""
+    paths = [archive(tmp_path, days) for days in (5, 4, 3)]
+    clock = FakeClock(NOW.timestamp())
+    sink = make(tmp_path, clock, max_files=3)
+    write(sink)
+    for path in paths[1:]:
+        path.unlink()
+    paths[1].mkdir()
+    paths[2].symlink_to(paths[0])
+    archive(tmp_path, 2)
+    archive(tmp_path, 1)
+    clock.advance(3700)
+    sink.poll(clock.monotonic())
+    settle(sink)
+    sink.close(5)
+    assert all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs_after"), [({}, 1), ({"max_age": "30 days"}, 2), ({"max_total_bytes": 900}, 2)]
+)
+def test_the_count_is_enforced_before_the_write_returns(tmp_path, monkeypatch, options, jobs_after):
+    for days in (4, 3, 2):
+        archive(tmp_path, days)
+    jobs = []
+    monkeypatch.setattr(JANITOR, "submit", lambda _, job: jobs.append(job))
+    sink = make(tmp_path, max_files=2, max_bytes=50, **options)
+    sink.write([record(0, 40)])
+    assert len(jobs) == 1  # a new process looks at everything
+    jobs[0]()
+    sink.write([record(1, 40)])
+    names = files(tmp_path)
+    sink.close(5)
+    assert names == ["app-2024-03-18-1.log", "app-2024-03-20-1.log", "app.log"]
+    assert len(jobs) == jobs_after  # without other limits nothing is left for the janitor
+
+
+def test_archives_that_stay_are_not_looked_at_one_by_one(tmp_path, monkeypatch):
+    """A roll-over beside many archives asks the system for their names only."""
+    for index in range(1, 101):
+        archive(tmp_path, 3, index)
+    monkeypatch.setattr(JANITOR, "submit", lambda *_: None)
+    sink = make(tmp_path, max_files=100, max_bytes=50)
+    sink.write([record(0, 40)])
+    asked = []
+    real = Archive._look
+
+    def look(self):
+        asked.append(self.index)
+        return real(self)
+
+    monkeypatch.setattr(Archive, "_look", look)
+    sink.write([record(1, 40)])
+    sink.write([record(2, 40)])
+    sink.close(5)
+    assert asked == [1, 2]
+
+
+def test_the_first_archive_of_a_date_is_numbered_after_what_is_there_already(tmp_path):
+    """Others' dates, other files and other kinds of things with such names do not count."""
+    archive(tmp_path, 0, 7)
+    archive(tmp_path, 0, 5, ending=".gz")
+    archive(tmp_path, 1, 90)
+    (tmp_path / "app-2024-03-20-30.log").mkdir()
+    (tmp_path / "app-2024-03-20-31.log.txt").touch()
+    (tmp_path / "app-2024-03-20-032.log").touch()
+    sink = make(tmp_path, pattern="app-%d{yyyy-MM-dd}{UTC}-%i.log.gz", max_bytes=50)
+    sink.write([record(0, 40)])
+    sink.write([record(1, 40)])
+    sink.close(5)
+    assert (tmp_path / "app-2024-03-20-8.log.gz").exists()
