@@ -41,7 +41,7 @@ PyType_Spec gate_spec = {
 #define OBJECTS(X) \
     X(read) X(last) X(steady) X(overdue) X(fixed) X(head_of) X(start_of) X(names_of) X(leaf) \
     X(variables) X(around_of) X(place_of) X(adders) X(straight) X(gate) X(append) X(handle) \
-    X(ring) X(put) X(not_delivered) X(record) X(dumps)
+    X(ring) X(put) X(not_delivered) X(record) X(dumps) X(nothing)
 
 enum {
 #define NUMBER(name) LANE_##name,
@@ -55,10 +55,16 @@ enum {
 #define AROUND_MAX 16
 #define PLACES 256   /* lines of code */
 
-/* The keywords of a call site, by the identity of their tuple, which is a constant of its code. */
+/* The keywords of a call site, by the identity of their tuple, which is a constant of its code; and
+ * the keys of bound values and context variables that were found last to share none with them. */
 typedef struct {
-    PyObject *names, *keys, *apart;
+    PyObject *names, *keys, *taken, *outer;
 } Call;
+
+/* A context variable and its `get`. */
+typedef struct {
+    PyObject *variable, *get;
+} Getter;
 
 typedef struct {
     Py_ssize_t count;
@@ -81,6 +87,7 @@ typedef struct {
     char head[64];
     PyObject *objects[LANE_COUNT];
     Call calls[CALLS];
+    Getter getters[AROUND_MAX];
     Around arounds[AROUNDS];
     Place places[PLACES];
 } Lane;
@@ -88,7 +95,8 @@ typedef struct {
 #define OF(lane, name) ((lane)->objects[LANE_##name])
 
 PyTypeObject *lane_type;
-static PyObject *str_logger, *str_level, *str_lane, *str_prepare, *str_slow, *str_get;
+static PyObject *str_logger, *str_level, *str_lane, *str_prepare, *str_slow, *str_get,
+    *str_isdisjoint;
 static PyObject *level_numbers[5], *level_names[5];
 static const long LEVELS[5] = {10, 20, 30, 40, 50};
 static const char *const LEVEL_NAMES[5] = {"debug", "info", "warning", "error", "critical"};
@@ -99,6 +107,7 @@ lane_prepare(void)
     struct { PyObject **where; const char *text; } texts[] = {
         {&str_logger, "_logger"}, {&str_level, "level"}, {&str_lane, "_lane"},
         {&str_prepare, "_prepare"}, {&str_slow, "_slow"}, {&str_get, "get"},
+        {&str_isdisjoint, "isdisjoint"},
     };
     if (lane_type != NULL) {
         return 0;
@@ -190,7 +199,12 @@ lane_clear(PyObject *self)
     for (int index = 0; index < CALLS; index++) {
         Py_CLEAR(lane->calls[index].names);
         Py_CLEAR(lane->calls[index].keys);
-        Py_CLEAR(lane->calls[index].apart);
+        Py_CLEAR(lane->calls[index].taken);
+        Py_CLEAR(lane->calls[index].outer);
+    }
+    for (int index = 0; index < AROUND_MAX; index++) {
+        Py_CLEAR(lane->getters[index].variable);
+        Py_CLEAR(lane->getters[index].get);
     }
     for (int index = 0; index < AROUNDS; index++) {
         around_forget(&lane->arounds[index]);
@@ -354,26 +368,44 @@ keys_of(Lane *lane, PyObject *names, Call **found)
     if (keys != NULL) {
         replace(&call->names, names);
         replace(&call->keys, keys);
-        Py_CLEAR(call->apart);
+        Py_CLEAR(call->taken);
+        Py_CLEAR(call->outer);
     }
     return keys;
 }
 
-/* Whether no keyword of a call is in *taken*; what was found last is remembered for the call site. */
 static int
-are_apart(Call *call, PyObject *names, PyObject *taken)
+has_none_of(PyObject *keys, PyObject *names)
 {
-    if (call->names == names && call->apart == taken) {
-        return 1;
-    }
-    Py_ssize_t count = PyTuple_Size(names);
+    Py_ssize_t count = names == NULL ? 0 : PyTuple_Size(names);
     for (Py_ssize_t index = 0; index < count; index++) {
-        if (PySet_Contains(taken, PyTuple_GetItem(names, index))) {
+        if (PySet_Contains(keys, PyTuple_GetItem(names, index))) { /* or it failed */
             return 0;
         }
     }
-    if (call->names == names) {
-        replace(&call->apart, taken);
+    return 1;
+}
+
+/* Whether no key comes twice: as a keyword, a bound value (*taken*) or a context variable (*outer*). */
+static int
+are_apart(Call *call, PyObject *names, PyObject *taken, PyObject *outer)
+{
+    if (call != NULL && call->names == names && call->taken == taken && call->outer == outer) {
+        return 1;
+    }
+    if (!has_none_of(taken, names) || !has_none_of(outer, names)) {
+        return 0;
+    }
+    if (PySet_Size(taken) > 0 && PySet_Size(outer) > 0) {
+        PyObject *apart = PyObject_CallMethodObjArgs(outer, str_isdisjoint, taken, NULL);
+        Py_XDECREF(apart);
+        if (apart != Py_True) {
+            return 0;
+        }
+    }
+    if (call != NULL && call->names == names) {
+        replace(&call->taken, taken);
+        replace(&call->outer, outer);
     }
     return 1;
 }
@@ -397,7 +429,19 @@ around(Lane *lane)
     int simple = PyDict_Size(OF(lane, variables)) <= AROUND_MAX;
     while (simple && PyDict_Next(OF(lane, variables), &position, &name, &variable)) {
         /* ContextVar.get runs no Python code: the table stands still. */
-        PyObject *value = PyObject_CallMethodObjArgs(variable, str_get, Py_Ellipsis, NULL);
+        Getter *getter = &lane->getters[count];
+        if (getter->variable != variable) {
+            PyObject *get = PyObject_GetAttr(variable, str_get);
+            if (get == NULL) {
+                PyErr_Clear();
+                simple = 0;
+                break;
+            }
+            replace(&getter->variable, variable);
+            replace(&getter->get, get);
+            Py_DECREF(get);
+        }
+        PyObject *value = PyObject_CallFunctionObjArgs(getter->get, Py_Ellipsis, NULL);
         if (value == NULL) {
             PyErr_Clear();
             simple = 0;
@@ -526,34 +570,22 @@ render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *
         text_add_bytes(&text, OF(lane, fixed)) < 0) {
         goto done;
     }
-    PyObject *taken = PyTuple_GetItem(mine, 3);
     Call *call = NULL;
-    if (count && (keys = keys_of(lane, names, &call)) == NULL) {
+    if (count && ((keys = keys_of(lane, names, &call)) == NULL || !PyTuple_Check(keys))) {
         goto done;
     }
-    if (count && (!PyTuple_Check(keys) || !are_apart(call, names, taken))) {
-        goto done;
-    }
+    PyObject *around_keys = OF(lane, nothing);
     if (PyDict_Size(OF(lane, variables)) > 0) {
         if ((outer = around(lane)) == NULL) {
             goto done;
         }
-        PyObject *more = PyTuple_GetItem(outer, 1);
-        if (PySet_Size(more) > 0) {
-            PyObject *both = PyObject_CallMethod(more, "isdisjoint", "O", taken);
-            Py_XDECREF(both);
-            if (both != Py_True) {
-                goto done;
-            }
-            for (Py_ssize_t at = 0; at < count; at++) {
-                if (PySet_Contains(more, PyTuple_GetItem(names, at))) {
-                    goto done;
-                }
-            }
-        }
+        around_keys = PyTuple_GetItem(outer, 1);
         if (text_add_bytes(&text, PyTuple_GetItem(outer, 0)) < 0) {
             goto done;
         }
+    }
+    if (!are_apart(call, names, PyTuple_GetItem(mine, 3), around_keys)) {
+        goto done;
     }
     if (text_add_bytes(&text, PyTuple_GetItem(mine, 2)) < 0 ||
         (count && add_fields(lane, &text, keys, values, count) < 0) || add_added(lane, &text) < 0 ||

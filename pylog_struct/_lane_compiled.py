@@ -58,6 +58,7 @@ class CompiledLane:
             not_delivered=pipeline.not_delivered,
             record=Record,
             dumps=orjson.dumps,
+            nothing=frozenset(),
         )
 
     @property

@@ -149,6 +149,7 @@ class Pieces:
         for processor in self.processors:
             self.never |= set(processor.keys)
         """Keys that a plain event does not have."""
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._names: dict[tuple[str, ...], tuple[bytes, ...] | None] = {}
         self._owner = object()
 
@@ -199,10 +200,10 @@ class Pieces:
             Exception: something in it is not plain, or may be another at the next call.
         """
         if not context:
-            return b"", frozenset()
+            return b"", self._known(())
         if not self.never.isdisjoint(context) or not _PLAIN.issuperset(map(type, context.values())):
             raise NotPlainError
-        return self.members(context), frozenset(context)
+        return self.members(context), self._known(context)
 
     def around(self) -> tuple[bytes, frozenset[str]]:
         """Return the context variables' values as members, and their keys.
@@ -213,7 +214,14 @@ class Pieces:
         found = current_context()
         if not self.never.isdisjoint(found):
             raise NotPlainError
-        return self.members(found), frozenset(found)
+        return self.members(found), self._known(found)
+
+    def _known(self, keys: Iterable[str]) -> frozenset[str]:
+        """Return a set of *keys*: the same one for the same keys, so that its identity says something."""
+        made = frozenset(keys)
+        if len(self._sets) >= _NAMES_MAX:
+            self._sets.clear()
+        return self._sets.setdefault(made, made)
 
     def keys(self, names: tuple[str, ...]) -> tuple[bytes, ...] | None:
         """Return each of a call's keywords as it stands in a line; None if the call is not plain."""
