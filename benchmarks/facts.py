@@ -51,6 +51,13 @@ def commit() -> str | None:
     return run.stdout.strip()
 
 
+def compiled() -> bool:
+    """Whether pylog_struct has its compiled hot path here."""
+    from pylog_struct._compiled import SPEED
+
+    return SPEED is not None
+
+
 def processor() -> str:
     """The model, where the system tells it."""
     try:
@@ -86,6 +93,7 @@ def facts(where: Path | None) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "file_system": file_system(where),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "compiled": compiled(),
         "commit": commit(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": versions(),

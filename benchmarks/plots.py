@@ -27,7 +27,7 @@ from results import Results
 from scenarios.features import LABELS as FEATURES
 
 Plot = Callable[[Results], Any]
-OURS = ("ours", "ours_queued")
+OURS = ("ours", "ours_queued", "ours_pure", "ours_queued_pure")
 FAINT = "#C9CED6"
 
 

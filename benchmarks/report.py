@@ -292,9 +292,11 @@ def conditions(document: dict[str, Any]) -> str:
     """One paragraph: where, with what, how much."""
     facts = document["facts"]
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items() if number)
+    hot_path = "compiled" if facts.get("compiled") else "in Python"
     return (
         f"Medians of {document['effort']['rounds']} interleaved rounds of {document['effort']['events']:,}"
         f" events ({document['effort']['name']} form); {facts['implementation']} {facts['python']},"
         f" {facts['system']}, {facts['processor']}, {facts['cores']} cores, output on"
-        f" {facts['file_system']}; commit {facts['commit'] or 'unknown'}; {packages}."
+        f" {facts['file_system']}; commit {facts['commit'] or 'unknown'}; {packages};"
+        f" pylog_struct's hot path {hot_path}."
     )

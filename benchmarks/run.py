@@ -22,7 +22,7 @@ from results import Results
 from scenarios import NAMES, scenario
 from targets import table
 
-OURS = ("ours", "ours_queued")
+OURS = ("ours", "ours_queued", "ours_pure", "ours_queued_pure")
 
 
 def names(text: str) -> list[str]:

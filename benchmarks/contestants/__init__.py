@@ -69,6 +69,19 @@ _ALL = (
         "ours_queued", "pylog_struct, queued", "ours:queued", ("pylog-struct",), queued=True
     ),
     Contestant(
+        "ours_pure",
+        "pylog_struct, synchronous, nothing compiled",
+        "ours:direct_pure",
+        ("pylog-struct",),
+    ),
+    Contestant(
+        "ours_queued_pure",
+        "pylog_struct, queued, nothing compiled",
+        "ours:queued_pure",
+        ("pylog-struct",),
+        queued=True,
+    ),
+    Contestant(
         "picologging",
         "picologging, orjson",
         "with_picologging:direct",

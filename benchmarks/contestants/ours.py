@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -51,3 +52,24 @@ def direct(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
 def queued(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
     """Rendered in the caller, written in batches by the queue's thread."""
     return subject(queue(make_sink(path)))
+
+
+def _pure() -> None:
+    os.environ["PYLOG_STRUCT_PURE"] = "1"
+    from pylog_struct._compiled import SPEED
+
+    if SPEED is not None:
+        message = "pylog_struct was imported before it was told to be pure"
+        raise RuntimeError(message)
+
+
+def direct_pure(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
+    """The same as where nothing could be compiled."""
+    _pure()
+    return direct(path, make_sink)
+
+
+def queued_pure(path: Path, make_sink: Callable[[Path], Any] = rolling) -> Subject:
+    """The same as where nothing could be compiled, queued."""
+    _pure()
+    return queued(path, make_sink)

@@ -34,8 +34,8 @@ from scenarios.paced import stretch  # noqa: E402
 from scenarios.parts import LABELS as PARTS  # noqa: E402
 
 TINY = EFFORTS["tiny"]
-OURS = ("ours", "ours_queued")
-ROLLING = {"ours", "ours_queued", "concurrent_log_handler"}
+OURS = ("ours", "ours_queued", "ours_pure", "ours_queued_pure")
+ROLLING = {*OURS, "concurrent_log_handler"}
 
 
 def installed(contestant):

@@ -1,0 +1,243 @@
+"""The compiled hot path beside the one in Python: found, left out, and no way to misuse it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import importlib.util
+import inspect
+import pickle
+import sys
+import threading
+import weakref
+
+import pytest
+import structlog
+from support.events import memory_pipeline
+from support.process import run
+
+import pylog_struct
+from pylog_struct import BoundLogger
+from pylog_struct._compiled import SPEED
+from pylog_struct.active import ACTIVE
+from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+WHICH = """
+import structlog, pylog_struct
+from pylog_struct._compiled import SPEED
+from pylog_struct.sinks import QueueSink, StreamSink
+pylog_struct.configure(sink=QueueSink(StreamSink("stdout")), format="json")
+log = structlog.get_logger("x").bind(a=1)
+for number in range(3):
+    log.info("plain", number=number)
+log.warning("%d of %d", 1, 2)
+log.info("speed", there=SPEED is not None)
+"""
+compiled = pytest.mark.skipif(SPEED is None, reason="nothing is compiled in this environment")
+
+
+def test_pure_on_request():
+    done = run(WHICH, PYLOG_STRUCT_PURE="1")
+
+    assert [event["event"] for event in done.events] == ["plain"] * 3 + ["1 of 2", "speed"]
+    assert done.events[-1]["there"] is False
+    assert done.code == 0
+
+
+def test_pure_where_the_module_is_missing():
+    done = run("import sys; sys.modules['pylog_struct._speed'] = None" + WHICH)
+
+    assert [event["number"] for event in done.named("plain")] == [0, 1, 2]
+    assert done.named("speed")[0]["there"] is False
+
+
+def test_zero_means_no():
+    done = run(WHICH, PYLOG_STRUCT_PURE="0")
+
+    there = importlib.util.find_spec("pylog_struct._speed") is not None
+    assert done.named("speed")[0]["there"] is there
+
+
+def test_the_methods_look_like_methods():
+    for name in (*LEVELS, "warn", "fatal", "msg"):
+        method = getattr(BoundLogger, name)
+        assert callable(method)
+        assert str(inspect.signature(method)) == "(self, event=None, /, *args, **fields)" or (
+            list(inspect.signature(method).parameters) == ["self", "event", "args", "fields"]
+            or SPEED is None
+        )
+        assert "placeholders" in method.__doc__
+        assert method.__name__ in LEVELS
+
+
+@compiled
+def test_of_another_object_they_are_refused_as_any_method_is():
+    with pytest.raises(TypeError):
+        BoundLogger.info(object(), "x")
+    with pytest.raises(TypeError):
+        BoundLogger.info()
+
+
+def test_a_subclass_may_call_them():
+    class Louder(BoundLogger):
+        def info(self, event=None, /, *args, **fields):
+            super().info(event, *args, loud=True, **fields)
+
+    sink = memory_pipeline()
+    structlog.configure(wrapper_class=Louder)
+    structlog.get_logger().info("x", a=1)
+    structlog.get_logger().error("y")
+
+    assert [event.get("loud") for event in sink.events] == [True, None]
+
+
+def test_any_name_is_a_field():
+    sink = memory_pipeline()
+    structlog.get_logger().info("x", self=1, args=2, level=3, moment=4, fields=5)
+
+    event = sink.events[0]
+    assert (event["self"], event["args"], event["extra.level"]) == (1, 2, 3)
+    assert (event["moment"], event["fields"]) == (4, 5)
+
+
+def test_event_by_keyword_and_without_any():
+    sink = memory_pipeline()
+    structlog.get_logger().info(event="by keyword", a=1)
+    structlog.get_logger().info()
+    structlog.get_logger().info(a=2)
+
+    assert [event.get("event") for event in sink.events] == ["by keyword", None, None]
+
+
+def test_a_str_of_somebodys_own_is_a_key_all_the_same():
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            return str.__eq__(self, other)
+
+    sink = memory_pipeline()
+    structlog.get_logger().info("x", **{Key("a"): 1, "b": 2})
+
+    assert (sink.events[0]["a"], sink.events[0]["b"]) == (1, 2)
+
+
+def test_loggers_follow_from_one_pipeline_to_the_next():
+    first = memory_pipeline()
+    log = structlog.get_logger("x").bind(a=1)
+    log.info("one")
+    second = memory_pipeline(service="other")
+    log.info("two")
+    log.info("three")
+
+    assert [event["event"] for event in first.events] == ["one"]
+    assert [event["service"] for event in second.events] == ["other"] * 2
+
+
+def test_a_logger_that_cannot_be_plain_asks_once():
+    sink = memory_pipeline()
+    log = structlog.get_logger("x").bind(a=[1])
+    log.info("one")
+    log._context["a"].append(2)
+    log.info("two")
+
+    assert [event["a"] for event in sink.events] == [[1], [1, 2]]
+
+
+def test_what_swaps_the_processors_sees_every_event():
+    sink = memory_pipeline()
+    log = structlog.get_logger("x").bind()
+    log.info("before")
+    with structlog.testing.capture_logs() as seen:
+        log.info("inside", a=1)
+    log.info("after")
+
+    assert [event["event"] for event in seen] == ["inside"]
+    assert [event["event"] for event in sink.events] == ["before", "after"]
+
+
+def test_copies_and_pickles_take_the_lane_again():
+    sink = memory_pipeline()
+    log = structlog.get_logger("x").bind(a=1)
+    log.info("first")
+    for one in (copy.copy(log), copy.deepcopy(log), pickle.loads(pickle.dumps(log))):
+        one.info("again")
+
+    assert [event["a"] for event in sink.events] == [1] * 4
+
+
+def test_a_pipeline_that_is_replaced_goes_when_the_loggers_have_moved_on():
+    memory_pipeline()
+    log = structlog.get_logger("x").bind()
+    log.info("x")
+    gone = weakref.ref(ACTIVE.pipeline)
+    memory_pipeline()
+    log.info("x")
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_threads_share_one_entrance():
+    sink = MemorySink()
+    pylog_struct.configure(sink=QueueSink(sink, capacity=512, policy="block"), format="json")
+    log = structlog.get_logger("x")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work(thread):
+        mine = log.bind(thread=thread)
+        for number in range(3000):
+            mine.info("x", number=number)
+
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert pylog_struct.flush(30)
+    events = sink.events
+    for thread in range(6):
+        mine = [event["number"] for event in events if event["thread"] == thread]
+        assert mine == list(range(3000))
+    assert pylog_struct.statistics().balanced
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_is_no_exception_gets_through(error):
+    class Stopping(MemorySink):
+        def write(self, batch):
+            raise error
+
+    pylog_struct.configure(sink=LockedSink(Stopping()), format="json")
+
+    with pytest.raises(error):
+        structlog.get_logger().info("x")
+    assert pylog_struct.statistics().balanced
+
+
+def test_nothing_is_kept_of_events():
+    class Value:
+        pass
+
+    sink = memory_pipeline()
+    log = structlog.get_logger("x")
+    seen = []
+    for number in range(300):
+        value = Value()
+        seen.append(weakref.ref(value))
+        structlog.contextvars.bind_contextvars(odd=value)
+        log.info("x", value=value, **{f"key_{number}": [value]})
+        log.bind(value=value).info("y")
+    structlog.contextvars.clear_contextvars()
+    del value
+    gc.collect()
+
+    assert len(sink.events) == 600
+    assert not [reference for reference in seen if reference() is not None]
