@@ -6,10 +6,10 @@ stand there; ``pylog.folded``, a map of strings, if there is no room for another
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct.processors._ecs_fields import ECS_ROOTS, OPEN_SUBTREES, ecs_fields, ecs_objects
+from pylog_struct.processors._ecs_fields import ecs_fields, ecs_objects
+from pylog_struct.processors._ecs_names import is_claimed, is_sound, label_name, label_path
 from pylog_struct.processors._field_types import (
     MISFIT,
     OBJECTS,
@@ -31,33 +31,12 @@ FOLDED: Final = "pylog.folded"
 
 _GONE: Final = object()
 _FLAT: Final = frozenset({"flattened", "flat_object"})
-_CLAIMED: Final = ECS_ROOTS | {"@timestamp", "message", "pylog"}
-_PATH_MAX: Final = 256  # characters
-_DEPTH_MAX: Final = 16  # parts of a path; an index takes 20
 _EXACT: Final = 2**53  # up to here a decimal is as good as a whole number
 _SHARE: Final = 4  # one field of an event may bring this part of all fields that can be learned
-_LABEL_MAX: Final = 200  # characters
-_LABEL_CHARACTERS: Final = str.maketrans(dict.fromkeys(".*\\\x00", "_"))
 _COLLECTIONS: Final = frozenset({dict, list})
 _KIND_NAMES: Final = {
     str: "str", bool: "bool", int: "long", float: "float", list: "list", dict: "object",
 }  # fmt: skip
-
-
-def is_sound(path: str) -> bool:
-    """Whether an index takes a field of that name at all."""
-    return (
-        len(path) <= _PATH_MAX
-        and path[:1] != "_"  # the names of an index's own fields begin so
-        and path.count(".") < _DEPTH_MAX
-        and "\x00" not in path
-        and all(part.strip() for part in path.split("."))
-    )
-
-
-def is_claimed(path: str) -> bool:
-    """Whether the name is within the schema (or our own), where only its own fields belong."""
-    return path.partition(".")[0] in _CLAIMED and not path.startswith(OPEN_SUBTREES)
 
 
 class Shape:
@@ -285,7 +264,7 @@ class Shape:
         self.conflicts.append(
             (
                 path,
-                f"field {path!r} ({kind}) does not take this {_kind(value)}: see {_label_path(name)}",
+                f"field {path!r} ({kind}) does not take this {_kind(value)}: see {label_path(name)}",
             )
         )
         return self._label(name, value)
@@ -299,7 +278,7 @@ class Shape:
 
     def _label(self, path: str, value: Any) -> Any:
         """Put *value* into ``labels`` as text, under a name that is free."""
-        name = base = _label_name(path)
+        name = base = label_name(path)
         number = 2
         while name in self.labels or f"labels.{name}" in self._taken:
             name, number = f"{base}_{number}", number + 1
@@ -326,7 +305,7 @@ class Shape:
         return _GONE
 
     def _fold(self, path: str, value: Any) -> Any:
-        name = base = _label_name(path)
+        name = base = label_name(path)
         number = 2
         while name in self.folded:
             name, number = f"{base}_{number}", number + 1
@@ -336,17 +315,6 @@ class Shape:
 
 def _kind(value: Any) -> str:
     return _KIND_NAMES.get(type(value), "null")
-
-
-def _label_path(path: str) -> str:
-    return f"labels.{_label_name(path)}"
-
-
-def _label_name(path: str) -> str:
-    name = path.translate(_LABEL_CHARACTERS).strip() or "_"
-    if len(name) <= _LABEL_MAX:
-        return name
-    return f"{name[:_LABEL_MAX]}~{zlib.crc32(path.encode()):08x}"
 
 
 def _scalars(value: list[Any]) -> Iterable[Any]:

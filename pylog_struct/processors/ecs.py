@@ -23,19 +23,19 @@ from pylog_struct.processors._ecs_document import (
     service_fields,
     stub,
 )
-from pylog_struct.processors._ecs_fields import ECS_VERSION, ecs_fields
+from pylog_struct.processors._ecs_fields import ECS_VERSION
 from pylog_struct.processors._ecs_plain import (
     FLOAT_MAX,
     LONG_MAX,
     LONG_MIN,
-    SCALARS,
     in_range,
     plain_event,
     process_name,
     sanitised_event,
 )
-from pylog_struct.processors._ecs_shape import Shape, is_claimed, is_sound
-from pylog_struct.processors._field_types import MISFIT, fitted, passing
+from pylog_struct.processors._ecs_plan import NO_TYPES, QuickPlan
+from pylog_struct.processors._ecs_shape import Shape
+from pylog_struct.processors._field_types import MISFIT, fitted
 from pylog_struct.processors._origin import ORIGIN, note_origin
 from pylog_struct.processors._shrink import harmless, shrunk
 from pylog_struct.processors.document_limits import DocumentLimits
@@ -52,10 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ECS"]
 
-_NO_TYPES: Final[frozenset[type]] = frozenset()
 _PIECES_MAX: Final = 1_000  # levels, loggers and threads; beyond it they are encoded anew
 _THREAD: Final = frozenset({"process.thread.name"})
-_PLAN_MAX: Final = 4_096  # keys; more come only without a guard
 _ORIGIN_FIELDS: Final = frozenset(
     {"log.origin.file.name", "log.origin.file.line", "log.origin.function"}
 )
@@ -127,8 +125,8 @@ class ECS:
         self._value_limits = value_limits
         self._on_error = on_error
         self._strict = strict
-        self._plan: dict[str, frozenset[type]] = {}
-        self._types_of = self._plan.get
+        self._plan = QuickPlan(self._guard)
+        self._types_of = self._plan.types_of
         # What many events have in common, encoded.
         self._levels: dict[str, bytes] = {}
         self._loggers: dict[str, bytes] = {}
@@ -233,7 +231,7 @@ class ECS:
         aliases = False
         for key, value in fields.items():
             kind = type(value)
-            if kind not in types_of(key, _NO_TYPES):
+            if kind not in types_of(key, NO_TYPES):
                 alias = ALIASES.get(key)
                 if alias is None or kind is not alias[1] or alias[2] not in fields:
                     return None
@@ -253,7 +251,7 @@ class ECS:
             fields.update((ALIASES[key][0], value) for key, value in origin.items())
         if aliases:
             for key in tuple(fields):
-                if key in ALIASES and key not in self._plan:
+                if key in ALIASES and types_of(key) is None:
                     fields[ALIASES[key][0]] = take(key)
         thread = current_thread().name if self._process else ""
         try:
@@ -339,7 +337,7 @@ class ECS:
         types_of = self._types_of
         for key, value in rest.items():
             # What may go the quick way is in its place, unless another spelling of it is there too.
-            if type(value) in types_of(key, _NO_TYPES) and "." not in key and in_range(value):
+            if type(value) in types_of(key, NO_TYPES) and "." not in key and in_range(value):
                 document[key] = value
                 shape.note(key)
             else:
@@ -351,31 +349,9 @@ class ECS:
         if shape.folded:
             document["pylog.folded"] = shape.folded
         line = orjson.dumps(document)
-        self._learn(rest, shape)
+        self._plan.learn(rest, shape)
         self._tell_about(shape)
         return line
-
-    def _learn(self, rest: dict[str, Any], shape: Shape) -> None:
-        """Note which keys may go the quick way from now on, with which types of values."""
-        for key, value in shape.fields.items():
-            if (
-                type(value) not in SCALARS
-                or value is not rest.get(key)
-                or key in self._plan
-                or len(self._plan) >= _PLAN_MAX
-            ):
-                continue
-            if self._guard is not None:
-                kind = self._guard.type_of(key)
-                types = _NO_TYPES if kind is None else passing(kind)
-            elif key in ecs_fields():
-                types = passing(ecs_fields()[key])
-            else:
-                # Without a guard only names within one document can clash.
-                alone = "." not in key and is_sound(key) and not is_claimed(key)
-                types = SCALARS if alone else _NO_TYPES
-            if types:
-                self._plan[key] = types
 
     def _tell_about(self, shape: Shape) -> None:
         guard = self._guard

@@ -6,11 +6,18 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pylog_struct.errors import SinkClosedError, SinkError
+from pylog_struct.sinks.base import translate
+
 if TYPE_CHECKING:
-    from pylog_struct.sinks._queue.buffer import Ticket
+    from collections.abc import Sequence
+
+    from pylog_struct.sinks._queue.buffer import RecordBuffer, Ticket
+    from pylog_struct.sinks._queue.delivery import Delivery
+    from pylog_struct.sinks._queue.spill import Spill
     from pylog_struct.sinks.base import Deadline
 
-__all__ = ["FlushRequest"]
+__all__ = ["FlushRequest", "FlushRequests"]
 
 
 class FlushRequest:
@@ -42,3 +49,73 @@ class FlushRequest:
     def wait(self, seconds: float) -> bool:
         """Return whether it is finished within *seconds*."""
         return self._gate.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+
+
+class FlushRequests:
+    """Those who wait for one queue; true while there are any.
+
+    Threads: thread-safe; :meth:`flush` and :meth:`finish` belong to the worker.
+    """
+
+    __slots__ = ("_buffer", "_delivery", "_name", "_open", "_spill")
+
+    def __init__(self, name: str, buffer: RecordBuffer, spill: Spill, delivery: Delivery) -> None:
+        self._name = name
+        self._buffer = buffer
+        self._spill = spill
+        self._delivery = delivery
+        self._open: list[FlushRequest] = []  # guarded by the buffer's lock
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def add(self, deadline: Deadline) -> FlushRequest:
+        """Ask for everything that is here now."""
+        with self._buffer.lock:
+            request = FlushRequest(self._buffer.draw(), self._spill.appended, deadline)
+            self._open.append(request)
+        return request
+
+    def cancel(self, request: FlushRequest) -> None:
+        """Forget *request*."""
+        with self._buffer.lock:
+            self._buffer.give_back(request.ticket)
+            if request in self._open:
+                self._open.remove(request)
+
+    def ready(self) -> list[FlushRequest]:
+        """Those for whom nothing is left to write."""
+        with self._buffer.lock:
+            return [
+                request
+                for request in self._open
+                if request.ticket.left <= 0 and self._spill.settled >= request.spilled
+            ]
+
+    def flush(self, ready: Sequence[FlushRequest]) -> Exception | None:
+        """Flush the inner sink for them; return what it failed with."""
+        error: Exception | None = None
+        waits = [left for request in ready if (left := request.deadline.remaining()) is not None]
+        timeout = max(waits) if len(waits) == len(ready) else None
+        try:
+            with self._delivery.lock:
+                self._delivery.inner.flush(timeout)
+        except SinkError as problem:
+            error = problem
+        except Exception as problem:
+            error = translate(problem, (), self._name)
+        if error is not None:
+            self._buffer.ledger.failed(error)
+        return error
+
+    def finish(self, ready: Sequence[FlushRequest], error: Exception | None) -> None:
+        """Tell them how it went."""
+        for request in ready:
+            request.finish(error)
+            self.cancel(request)
+
+    def refuse(self) -> None:
+        """Tell all of them that the queue was closed."""
+        for request in list(self._open):
+            request.finish(SinkClosedError(f"{self._name} was closed while flushing"))
+            self.cancel(request)

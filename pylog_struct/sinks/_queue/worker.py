@@ -14,21 +14,21 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
-from pylog_struct.errors import SinkClosedError, SinkError
-from pylog_struct.ledger import DropReason
-from pylog_struct.record import Record
 from pylog_struct.sinks._queue.buffer import NEVER
 from pylog_struct.sinks._queue.delivery import Backoff
-from pylog_struct.sinks._queue.flush_request import FlushRequest
+from pylog_struct.sinks._queue.flush_request import FlushRequests
 from pylog_struct.sinks._queue.parking import Parking
-from pylog_struct.sinks.base import Deadline, close_all, translate
+from pylog_struct.sinks._queue.replay import Replay
+from pylog_struct.sinks.base import Deadline, close_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pylog_struct.clock import Clock
+    from pylog_struct.record import Record
     from pylog_struct.sinks._queue.buffer import RecordBuffer
     from pylog_struct.sinks._queue.delivery import Attempt, Delivery
+    from pylog_struct.sinks._queue.flush_request import FlushRequest
     from pylog_struct.sinks._queue.options import QueueOptions
     from pylog_struct.sinks._queue.overflow import Turnstile
     from pylog_struct.sinks._queue.spill import Spill
@@ -74,9 +74,8 @@ class QueueWorker:
         self._thread: threading.Thread | None = None
         self._ident = 0
         self._parking = Parking(buffer)
-        # Guarded by the buffer's lock, these two.
-        self._starting = False
-        self._requests: list[FlushRequest] = []
+        self._starting = False  # guarded by the buffer's lock
+        self._requests = FlushRequests(name, buffer, spill, delivery)
         # Set by stop(), read by the thread.
         self._stop: Deadline | None = None
         self._abandoned = False
@@ -89,8 +88,7 @@ class QueueWorker:
         self._poll_at = 0.0
         self._gap_at = 0.0
         self._linger_until = 0.0
-        self._replay: list[Record] = []
-        self._replaying = 0  # records that were peeked and are not settled in the spill file
+        self._replay = Replay(name, options, buffer, spill)
         self._standing_in = threading.Lock()
         self.busy_since: float | None = None
         """Since when the worker has been at what it does now (monotonic); None if at nothing."""
@@ -134,18 +132,13 @@ class QueueWorker:
 
     def flush(self, deadline: Deadline) -> FlushRequest:
         """Ask for everything that is here now to be written and flushed."""
-        with self._buffer.lock:
-            request = FlushRequest(self._buffer.draw(), self._spill.appended, deadline)
-            self._requests.append(request)
+        request = self._requests.add(deadline)
         self.ring()
         return request
 
     def cancel(self, request: FlushRequest) -> None:
         """Forget *request*; its owner does not wait any more."""
-        with self._buffer.lock:
-            self._buffer.give_back(request.ticket)
-            if request in self._requests:
-                self._requests.remove(request)
+        self._requests.cancel(request)
 
     def stop(self, deadline: Deadline) -> None:
         """Drain until *deadline*, then close the inner sinks; ``stopped`` tells when."""
@@ -155,7 +148,7 @@ class QueueWorker:
     def abandon(self) -> None:
         """Do not wait for the thread any more; when it comes back, it only closes the sinks."""
         self._abandoned = True
-        self._refuse_flushes()
+        self._requests.refuse()
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -227,37 +220,19 @@ class QueueWorker:
         return True
 
     def _replay_spill(self) -> bool:
-        if not self._replay:
-            if not self._spill.records:
-                return False
-            self._replay = self._spill.peek(self._options.batch_records, self._options.batch_bytes)
-            self._replaying = len(self._replay)
-            if not self._replay:
-                self._lose_damaged()
-                return True
-        attempt = self._write(self._replay)
+        replay = self._replay
+        if not (replay.held or self._spill.records):
+            return False
+        batch = replay.fetch()
+        if not batch:
+            return True
+        attempt = self._write(batch)
         if attempt is None:
             return True
-        taken, kept, lost, reason = attempt
-        if taken or lost:
-            self._buffer.settle_elsewhere(taken, lost, reason)
-        # The file knows only where the rest begins; what was accepted behind that waits for it.
-        if kept == self._replay[-len(kept) :] or not kept:
-            self._spill.settle(self._replaying - len(kept))
-            self._replaying = len(kept)
-        self._replay = kept
+        replay.settle(attempt)
+        taken, kept, lost, _ = attempt
         self._after(taken, failed=bool(kept), moved=bool(taken or lost))
         return True
-
-    def _lose_damaged(self) -> None:
-        number = self._spill.give_up()
-        unknown = Record(self._options.guarantee_level, b"")  # its level was in the damaged part
-        self._buffer.settle_elsewhere((), [unknown] * number, DropReason.UNAVAILABLE)
-        diagnostics.report(
-            f"queue.spill {self._name}",
-            f"{self._name}: {number} record(s) of a damaged spill file are lost",
-            always=True,
-        )
 
     def _write(self, batch: list[Record]) -> Attempt | None:
         """Write *batch* once; None if nobody waits for the answer any more."""
@@ -332,33 +307,15 @@ class QueueWorker:
             )
 
     def _serve_flushes(self) -> bool:
-        with self._buffer.lock:
-            ready = [
-                request
-                for request in self._requests
-                if request.ticket.left <= 0 and self._spill.settled >= request.spilled
-            ]
+        ready = self._requests.ready()
         if not ready:
             return False
         if self.busy_since is None:
             self.busy_since = time.monotonic()
-        error: Exception | None = None
-        waits = [left for request in ready if (left := request.deadline.remaining()) is not None]
-        timeout = max(waits) if len(waits) == len(ready) else None
-        try:
-            with self._delivery.lock:
-                self._delivery.inner.flush(timeout)
-        except SinkError as problem:
-            error = problem
-        except Exception as problem:
-            error = translate(problem, (), self._name)
-        if error is not None:
-            self._buffer.ledger.failed(error)
-        if not self._buffer.held and not self._replay:
+        error = self._requests.flush(ready)
+        if not self._buffer.held and not self._replay.held:
             self.busy_since = None
-        for request in ready:
-            request.finish(error)
-            self.cancel(request)
+        self._requests.finish(ready, error)
         return True
 
     def _poll(self, now: float) -> None:
@@ -417,18 +374,13 @@ class QueueWorker:
     def _finish(self, deadline: Deadline) -> None:
         left = deadline.remaining()
         timeout = left if left is None else max(left, 0.0 if self._abandoned else CLOSE_GRACE)
-        self._refuse_flushes()
+        self._requests.refuse()
         try:
             with self._delivery.lock:
                 close_all(self._children, timeout)
         except Exception as error:
             self.close_error = error
         self.stopped.set()
-
-    def _refuse_flushes(self) -> None:
-        for request in list(self._requests):
-            request.finish(SinkClosedError(f"{self._name} was closed while flushing"))
-            self.cancel(request)
 
     def _stand_in(self) -> None:
         """Do the worker's steps in this thread, once for what is here now."""
