@@ -45,6 +45,9 @@ _BODIES_OF: Final[dict[Flavour, dict[str, dict[str, Any]]]] = {
         "wildcard": _KEYWORD,
     },
 }
+# OpenSearch tries its default format, in which everything after the day is optional, with one attempt
+# for each part: a tenth of all that indexing a short event costs.  What we send is found first this way.
+_FORMATS: Final = "strict_date_time||strict_date_optional_time||epoch_millis"
 _TEXTS: Final = frozenset(
     {"message", "error.message", "error.stack_trace", "event.original", "pylog.stack"}
 )
@@ -67,9 +70,14 @@ def mapping(flavour: Flavour, *, nanoseconds: bool = False) -> dict[str, Any]:
     if flavour == "opensearch":
         for path in _TEXTS:
             _put(tree, path, _TEXT)
-    date = "date_nanos" if nanoseconds else "date"
     # The one field that a data stream must be able to rely on.
-    _put(tree, "@timestamp", {"type": date, "ignore_malformed": False})
+    timestamp: dict[str, Any] = {
+        "type": "date_nanos" if nanoseconds else "date",
+        "ignore_malformed": False,
+    }
+    if flavour == "opensearch":
+        timestamp["format"] = _FORMATS
+    _put(tree, "@timestamp", timestamp)
     _put(tree, "dead_letter.sink", _KEYWORD)
     _put(tree, "dead_letter.reason", bodies.get("match_only_text", {"type": "match_only_text"}))
     _put(tree, "pylog.folded", bodies["flattened"])

@@ -108,7 +108,7 @@ class ElasticsearchSink(BaseSink):
         compress: bool = False,
         pipeline: str | None = None,
         max_bulk_bytes: float | str = "5 MB",
-        max_bulk_records: int = 1000,
+        max_bulk_records: int = 5000,
         max_document_bytes: float | str = "5 MB",
         request_timeout: float | str = 30.0,
         origin: str | None = None,
@@ -173,19 +173,23 @@ class ElasticsearchSink(BaseSink):
         )
         identities: list[str] = []
         known, self._refused = self._refused, {}
+        number = len(batch)
+        most = -(-number // max(-(-number // self._size.records), 1))  # as even as it goes
 
-        def entries() -> Iterator[Entry]:
-            for position, record in enumerate(batch):
-                identity = self._identities.give(record)
-                identities.append(identity)
-                entry = shipment.entry(position, record, identity)
-                if identity in known:  # the server has said no already
-                    shipment.outcome.never.append((entry, known[identity]))
-                else:
-                    yield entry
+        def entries() -> Iterator[list[Entry]]:
+            for begin in range(0, number, most):
+                records = batch[begin : begin + most]
+                given = self._identities.give_all(records)
+                identities.extend(given)
+                some = list(zip(range(begin, number), records, given, strict=False))
+                if known:  # the server has said no to these already
+                    refused = [entry for entry in some if entry[2] in known]
+                    shipment.outcome.never += [(entry, known[entry[2]]) for entry in refused]
+                    some = [entry for entry in some if entry[2] not in known]
+                yield some
 
         try:
-            outcome = shipment.send(entries(), len(batch))
+            outcome = shipment.send(entries(), number)
         except BaseException:  # an interrupt: what is sent again must get the same ids
             for identity in identities:
                 self._identities.take_back(identity)
@@ -217,15 +221,15 @@ class ElasticsearchSink(BaseSink):
         never = sorted(outcome.never)
         left: list[Entry] = sorted([*outcome.later, *(entry for entry, _ in never)])
         for entry in left:
-            self._identities.take_back(entry.identity)
-        records = [entry.record for entry in left]
+            self._identities.take_back(entry[2])
+        records = [entry[1] for entry in left]
         error: SinkError
         if not outcome.later:
             more = f" (and {len(never) - 1} more)" if len(never) > 1 else ""
             error = SinkRejectedError(f"{self.name}: {never[0][1]}{more}", records)
             error.reasons = tuple(reason for _, reason in never)
             return error
-        self._refused = {entry.identity: reason for entry, reason in never}
+        self._refused = {entry[2]: reason for entry, reason in never}
         text = f"{self.name}: {outcome.problem}"
         if outcome.timed_out:
             error = SinkTimeoutError(text, records)

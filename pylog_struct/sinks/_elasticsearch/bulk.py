@@ -6,7 +6,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pylog_struct.sinks._elasticsearch import answers
 from pylog_struct.sinks._elasticsearch.answers import Fate, NoAnswerError
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from pylog_struct.sinks._elasticsearch.client import Answer, Client
     from pylog_struct.sinks._elasticsearch.target import Target
 
-__all__ = ["BulkSize", "Entry", "Outcome", "Shipment"]
+__all__ = ["BulkSize", "Chunk", "Entry", "Outcome", "Shipment"]
 
 _LEAST: Final = 64 * 1024  # bytes; below that a refusal is not about the size of the bulk
 
 
-class Entry(NamedTuple):
-    """One record on its way."""
+Entry: TypeAlias = "tuple[int, Record, str]"
+"""One record on its way: its position in the batch, the record, its ``_id``.  A bare tuple: a million of
+them cost next to nothing."""
 
-    position: int
-    record: Record
-    identity: str
-    data: bytes
-    """The action, the document, and a newline after each."""
-    stubbed: bool = False
+
+class Chunk(NamedTuple):
+    """What goes into one request."""
+
+    entries: list[Entry]
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -114,79 +115,105 @@ class Shipment:
         self._timeout = timeout
         self._largest = largest
         self._now = now
+        self._stubs: dict[str, str] = {}  # identity → why a stub is sent for it
         self.outcome = Outcome()
 
-    def entry(self, position: int, record: Record, identity: str) -> Entry:
-        """Prepare one record."""
-        if len(record[1]) > self._largest:
-            return self._stubbed(
-                Entry(position, record, identity, b""), f"longer than {self._largest} bytes"
-            )
-        target = self._target
-        document = as_document(record, self._now, needs_timestamp=target.is_data_stream)
-        action = target.action(record, identity, self._now)
-        return Entry(position, record, identity, b"%b%b\n" % (action, document))
-
-    def _stubbed(self, entry: Entry, reason: str) -> Entry:
-        self.outcome.stubs += 1
-        action = self._target.action(entry.record, entry.identity, self._now)
-        document = stub(entry.record, self._now, reason)
-        return entry._replace(data=b"%b%b\n" % (action, document), stubbed=True)
-
-    def send(self, entries: Iterable[Entry], number: int) -> Outcome:
+    def send(self, entries: Iterable[list[Entry]], number: int) -> Outcome:
         """Send everything; what is neither in ``later`` nor in ``never`` was written.
 
         Args:
-            entries: Taken one by one, while a server is at work on those before.
+            entries: Lists of them, each for a request or more; the next one is asked for while a
+                server is at work on those before.
             number: How many there are, at most.
         """
         ends = time.monotonic() + self._timeout
-        chunks = self._cut(entries, number)
+        chunks = (chunk for some in entries for chunk in self._cut(some))
         halves: deque[list[Entry]] = deque()
-        flying: deque[tuple[list[Entry], int, Callable[[], Answer]]] = deque()
+        flying: deque[tuple[Chunk, Callable[[], Answer]]] = deque()
         going_on = True
         together = IN_FLIGHT if number > self._size.records else 1
         while True:
             while going_on and len(flying) < together:
-                chunk = halves.popleft() if halves else next(chunks, None)
+                chunk = self._chunk(halves.popleft()) if halves else next(chunks, None)
                 if chunk is None:
                     break
                 if time.monotonic() >= ends:
-                    self.outcome.later += chunk
+                    self.outcome.later += chunk.entries
                     text = f"not finished within {self._timeout:g} s"
                     self.outcome.trouble(text, timed_out=True)
                     going_on = False
                     break
-                body = b"".join([entry.data for entry in chunk])
                 self.outcome.requests += 1
-                flying.append((chunk, len(body), self._begin(body, alone=together == 1)))
+                flying.append((chunk, self._begin(chunk.body, alone=together == 1)))
             if not flying:
                 break
-            chunk, size, pending = flying.popleft()
-            smaller = self._conclude(chunk, size, pending)
+            chunk, pending = flying.popleft()
+            smaller = self._conclude(chunk, pending)
             if smaller is None:
-                self.outcome.later += chunk
+                self.outcome.later += chunk.entries
                 going_on = False
             else:
                 halves.extendleft(reversed(smaller))
-        for chunk in (*halves, *chunks):
-            self.outcome.later += chunk
+        for half in halves:
+            self.outcome.later += half
+        for chunk in chunks:
+            self.outcome.later += chunk.entries
         return self.outcome
 
-    def _cut(self, entries: Iterable[Entry], number: int) -> Iterator[list[Entry]]:
-        """Yield requests of about the same number of documents, none too big."""
-        most = -(-number // max(-(-number // self._size.records), 1))
-        chunk: list[Entry] = []
+    # -- requests ---------------------------------------------------------------------------------
+
+    def _data(self, entries: list[Entry]) -> list[bytes]:
+        """The action, the document, and a newline after each."""
+        target, largest, stubs = self._target, self._largest, self._stubs
+        if target.pattern or stubs:
+            return [self._one(entry) for entry in entries]
+        # Nearly every line is sent as it is: only the others cost a call.
+        begins = b'{"@timestamp"' if target.is_data_stream else b"{"
+        return [
+            b'{"create":{"_id":"%b"}}\n%b\n' % (entry[2].encode(), line)
+            if (line := entry[1][1]).startswith(begins)
+            and line.endswith(b"}")
+            and b"\n" not in line
+            and len(line) <= largest
+            else self._one(entry)
+            for entry in entries
+        ]
+
+    def _one(self, entry: Entry) -> bytes:
+        _, record, identity = entry
+        if identity not in self._stubs and len(record[1]) > self._largest:
+            self._replace(identity, f"longer than {self._largest} bytes")
+        reason = self._stubs.get(identity)
+        if reason is not None:
+            document = stub(record, self._now, reason)
+        else:
+            document = as_document(record, self._now, needs_timestamp=self._target.is_data_stream)
+        return b"%b%b\n" % (self._target.action(record, identity, self._now), document)
+
+    def _replace(self, identity: str, reason: str) -> None:
+        """Let a stub be sent for *identity*."""
+        self._stubs[identity] = reason
+        self.outcome.stubs += 1
+
+    def _chunk(self, entries: list[Entry]) -> Chunk:
+        return Chunk(entries, b"".join(self._data(entries)))
+
+    def _cut(self, entries: list[Entry]) -> Iterator[Chunk]:
+        """Yield *entries* as one request, or as several of which none is too long."""
+        data = self._data(entries)
+        sizes = list(map(len, data))
+        if sum(sizes) <= self._size.size:
+            if entries:
+                yield Chunk(entries, b"".join(data))
+            return
+        begin = 0
         room = self._size.size
-        for entry in entries:
-            size = len(entry.data)
-            if chunk and (size > room or len(chunk) >= most):
-                yield chunk
-                chunk, room = [], self._size.size
-            chunk.append(entry)
+        for end, size in enumerate(sizes):
+            if end > begin and size > room:
+                yield Chunk(entries[begin:end], b"".join(data[begin:end]))
+                begin, room = end, self._size.size
             room -= size
-        if chunk:
-            yield chunk
+        yield Chunk(entries[begin:], b"".join(data[begin:]))
 
     def _begin(self, body: bytes, *, alone: bool) -> Callable[[], Answer]:
         """Return what waits for the answer to a request, which is under way unless it is alone."""
@@ -197,15 +224,14 @@ class Shipment:
             )
         return self._client.begin(path, body, timeout=timeout).answer
 
-    def _conclude(
-        self, chunk: list[Entry], size: int, pending: Callable[[], Answer]
-    ) -> list[list[Entry]] | None:
+    def _conclude(self, chunk: Chunk, pending: Callable[[], Answer]) -> list[list[Entry]] | None:
         """Wait for an answer; return what is to be sent instead of the request, or None to stop."""
-        outcome = self.outcome
+        outcome, number = self.outcome, len(chunk.entries)
         try:
             answer = pending()
             if answer.status == 200:
-                self._judge(chunk, answers.items(answer.body, len(chunk)))
+                if not answers.all_created(answer.body, number):
+                    self._judge(chunk.entries, answers.items(answer.body, number))
                 self._size.fine()
                 return []
         except RequestError as error:
@@ -214,11 +240,11 @@ class Shipment:
         except NoAnswerError as error:  # ids make it harmless to send everything again
             outcome.trouble(str(error))
             return None
-        return self._refused(chunk, size, answer)
+        return self._refused(chunk, answer)
 
-    def _judge(self, chunk: list[Entry], items: list[answers.Item]) -> None:
+    def _judge(self, entries: list[Entry], items: list[answers.Item]) -> None:
         outcome = self.outcome
-        for entry, (fate, reason) in zip(chunk, items, strict=True):
+        for entry, (fate, reason) in zip(entries, items, strict=True):
             if fate is Fate.DONE:
                 continue
             if fate is Fate.DUPLICATE:
@@ -229,21 +255,22 @@ class Shipment:
             else:
                 outcome.never.append((entry, reason))
 
-    def _refused(self, chunk: list[Entry], size: int, answer: Answer) -> list[list[Entry]] | None:
+    def _refused(self, chunk: Chunk, answer: Answer) -> list[list[Entry]] | None:
         """Deal with the refusal of a whole request."""
-        outcome, status = self.outcome, answer.status
+        outcome, status, entries = self.outcome, answer.status, chunk.entries
         reason = f"{status} {answers.reason_of(answer.body)}"
         if status in {400, 413}:
             if status == 413:
-                self._size.too_big(size)
-            if len(chunk) > 1:
+                self._size.too_big(len(chunk.body))
+            if len(entries) > 1:
                 outcome.splits += 1
-                middle = len(chunk) // 2
-                return [chunk[:middle], chunk[middle:]]
-            entry = chunk[0]
-            if status == 413 and not entry.stubbed:
-                return [[self._stubbed(entry, reason)]]
-            outcome.never.append((entry, reason))
+                middle = len(entries) // 2
+                return [entries[:middle], entries[middle:]]
+            identity = entries[0][2]
+            if status == 413 and identity not in self._stubs:
+                self._replace(identity, reason)
+                return [entries]
+            outcome.never.append((entries[0], reason))
             return []
         if status == 429:
             self._size.too_much()

@@ -6,6 +6,7 @@ import logging
 import ssl
 import sys
 import warnings
+from base64 import urlsafe_b64decode
 
 import orjson
 import pytest
@@ -42,24 +43,61 @@ def test_an_id_is_a_function_of_the_record_and_the_origin():
 
 
 def test_the_formula_is_the_documented_one():
+    from base64 import urlsafe_b64encode
     from hashlib import blake2b
     from struct import pack
 
-    key = blake2b(b"host", digest_size=32).digest()
-    salted = blake2b(b'{"n":1}', digest_size=12, salt=pack(">d", NOW), key=key).hexdigest()
+    person = blake2b(b"host", digest_size=16).digest()
+    salted = blake2b(b'{"n":1}', digest_size=11, salt=pack(">d", NOW), person=person).digest()
+    raw = int(NOW * 1_000_000).to_bytes(7, "big") + salted
 
-    assert Identities("host").give(record()) == f"{int(NOW * 1000):012x}{salted}"
-
-
-def test_ids_begin_with_the_time_so_that_neighbours_stay_together():
-    ids = [Identities("host").give(record(created=NOW + step)) for step in range(5)]
-
-    assert ids == sorted(ids)
+    assert Identities("host").give(record()) == urlsafe_b64encode(raw).decode()
 
 
-@pytest.mark.parametrize("created", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_ids_begin_with_the_time_so_that_a_server_need_not_look_for_new_ones():
+    ids = [Identities("host").give(record(created=NOW + step / 1000)) for step in range(500)]
+    stored = [urlsafe_b64decode(identity) for identity in ids]
+
+    assert stored == sorted(stored)
+    assert {len(raw) for raw in stored} == {18}
+
+
+ODD_TIMES = [0.0, -0.0, -1e-9, -1.0, float("nan"), float("inf"), 1e300, 2.0**56 / 1e6, 72e9]
+
+
+@pytest.mark.parametrize("created", ODD_TIMES)
 def test_odd_times_have_ids_too(created):
-    assert len(Identities("host").give(record(created=created))) == 36
+    assert len(Identities("host").give(record(created=created))) == 24
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [],
+        [record(b"%d" % number, NOW + number / 7) for number in range(50)],
+        [record(b"%d" % (number % 3), NOW) for number in range(50)],
+        *([record(), record(created=created), record()] for created in ODD_TIMES),
+        [record(b"%d" % number) for number in range(10_050)],
+    ],
+)
+def test_many_ids_at_once_are_those_that_one_by_one_would_be(batch):
+    one_by_one, at_once = Identities("host"), Identities("host")
+
+    for _ in range(3):
+        given_out = [one_by_one.give(one) for one in batch]
+        assert at_once.give_all(batch) == given_out
+        assert len(set(given_out)) == len(batch)
+        for identity in given_out[::2]:
+            one_by_one.take_back(identity)
+            at_once.take_back(identity)
+
+
+def test_many_ids_at_once_need_no_more_memory():
+    identities = Identities("host")
+    for first in range(0, 50_000, 700):
+        identities.give_all([record(b"%d" % number) for number in range(first, first + 700)])
+
+    assert 10_000 <= len(identities._recent) + len(identities._older) <= 20_000
 
 
 def test_equal_calls_are_different_documents():
