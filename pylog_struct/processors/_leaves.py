@@ -11,8 +11,6 @@ import datetime as dt
 import sys
 import types
 from decimal import Decimal
-from fractions import Fraction
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -22,10 +20,12 @@ from pylog_struct.processors.safe_repr import integer_text, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from fractions import Fraction
+    from pathlib import PurePath
 
     from pylog_struct.processors.limits import Limits
 
-__all__ = ["LEAVES", "Leaf", "error_text"]
+__all__ = ["LEAVES", "Leaf", "bring_in_late", "error_text"]
 
 Leaf = str | int | float | None
 
@@ -211,9 +211,7 @@ _KINDS: Final[tuple[tuple[type, Callable[[Any, Limits], Leaf]], ...]] = (
     (dt.timedelta, duration),
     (UUID, identifier),
     (Decimal, decimal),
-    (Fraction, fraction),
     (complex, complex_number),
-    (PurePath, path),
     (BaseException, error_text),
     (type, class_text),
     (types.FunctionType, named),
@@ -223,3 +221,22 @@ _KINDS: Final[tuple[tuple[type, Callable[[Any, Limits], Leaf]], ...]] = (
 )
 LEAVES: Final = {id(cls): leaf for cls, leaf in _KINDS}
 """By the identity of a builtin class (hashing a class would run its metaclass)."""
+
+# Classes that few events have, of modules that take long to import.
+_LATE: Final[dict[str, tuple[str, Callable[[Any, Limits], Leaf]]]] = {
+    "fractions": ("Fraction", fraction),
+    "pathlib": ("PurePath", path),
+}
+_missing: Final = set(_LATE)
+_kept: Final[list[type]] = []  # so that their identity stays theirs
+
+
+def bring_in_late() -> None:
+    """Add the classes of modules that were imported meanwhile: of others there is no instance."""
+    for module in tuple(_missing):
+        name, leaf = _LATE[module]
+        cls = getattr(sys.modules.get(module), name, None)
+        if cls is not None:
+            _kept.append(cls)
+            LEAVES[id(cls)] = leaf
+            _missing.discard(module)

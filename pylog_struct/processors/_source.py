@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import linecache
+import os
 import stat
-from pathlib import Path
 from typing import Any, Final
 
 __all__ = ["source_line"]
@@ -35,7 +35,9 @@ def _load(filename: str, module_globals: dict[str, Any]) -> bool:
         return False
     try:
         lazy = linecache.lazycache(filename, module_globals)
-        found = _is_readable(filename) or (lazy and not Path(filename).exists())
+        found = _is_readable(filename) or (
+            lazy and not os.path.exists(filename)  # noqa: PTH110 - pathlib takes long to import
+        )
         if found and linecache.getlines(filename, module_globals):
             return True
     except Exception:  # a loader of the user's; the frame is shown without its line
@@ -48,7 +50,7 @@ def _load(filename: str, module_globals: dict[str, Any]) -> bool:
 
 def _is_readable(filename: str) -> bool:
     try:
-        status = Path(filename).stat()
+        status = os.stat(filename)  # noqa: PTH116
     except (OSError, ValueError):
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size <= _FILE_MAX

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pylog_struct.processors import _records
 from pylog_struct.processors import _snapshot as snapshot
 from pylog_struct.processors._bounded_call import NotCalledError
-from pylog_struct.processors._leaves import LEAVES
+from pylog_struct.processors._leaves import LEAVES, bring_in_late
 from pylog_struct.processors._text import clean, cut, key_path, type_name
 from pylog_struct.processors.limits import DEFAULT_LIMITS, Limits
 from pylog_struct.processors.safe_repr import integer_text, safe_repr
@@ -98,6 +98,7 @@ class Sanitiser:
             fields = _records.fields_of(value, cls, self._limits)
             if fields is not None:
                 return self._object(fields, 0, depth)
+        bring_in_late()
         for base in _MRO(cls):
             leaf = LEAVES.get(id(base))
             if leaf is not None:
@@ -198,6 +199,7 @@ class Sanitiser:
             return integer_text(int.__int__(key))
         if issubclass(cls, float):
             return float.__repr__(key)
+        bring_in_late()
         for base in _MRO(cls):
             leaf = LEAVES.get(id(base))
             if leaf is not None:

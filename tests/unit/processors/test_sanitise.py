@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -249,3 +250,28 @@ class TestSnapshots:
 
         assert _snapshot.pairs({"a": 1, "b": 2}, 1) == ([("a", 1)], 1)
         assert _snapshot.members({1, 2}, 1) == ([1], 1)
+
+
+def test_a_class_whose_module_is_imported_late_is_known_from_its_first_instance():
+    """What takes long to import is left to those who use it: nobody else has an instance."""
+    code = """
+import sys
+sys.modules["rich"] = None
+from pylog_struct.processors.json_renderer import render_json
+assert not {"fractions", "pathlib"} & set(sys.modules)
+print(render_json({"a": object}).decode())
+from fractions import Fraction
+from pathlib import PurePosixPath
+class Place(PurePosixPath): ...
+for _ in range(2):
+    values = [Fraction(1, 3), PurePosixPath("/x"), Place("/y")]
+    print(render_json({"a": values, "b": {Fraction(1, 3): 1}, "c": {Place("/z"): 2}}).decode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines() == [
+        '{"a":"object"}',
+        *2 * ('{"a":["1/3","/x","/y"],"b":{"1/3":1},"c":{"/z":2}}',),
+    ]
