@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support import servers
 from support.kafka_server import Kafka, Topic, needs_kafka, new_topic
 from support.process import run
 
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(600), pytest.mark.slow]
 def node(tmp_path, tmp_path_factory):
     """A broker of this test's own, which it may kill."""
     java, class_path = needs_kafka(tmp_path_factory)
-    broker = Kafka(tmp_path, java, class_path).start()
+    broker = Kafka(tmp_path, java, class_path, *servers.QUICK_JAVA).start()
     yield broker
     broker.process.signal(signal.SIGCONT)
     broker.process.kill()

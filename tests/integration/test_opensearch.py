@@ -12,6 +12,7 @@ import orjson
 import pytest
 import structlog
 from click.testing import CliRunner
+from support import servers
 from support.opensearch_server import Node, node_command
 
 import pylog_struct
@@ -250,7 +251,7 @@ def test_a_request_that_is_too_big_for_the_server_is_split(opensearch_of_my_own,
 
 @pytest.fixture
 def opensearch_of_my_own(tmp_path, tmp_path_factory):
-    command = node_command(tmp_path_factory)
+    command = node_command(tmp_path_factory, *servers.QUICK_JAVA)
     nodes = []
 
     def start(**settings):

@@ -44,8 +44,8 @@ _topics = itertools.count()
 class Kafka:
     """An Apache Kafka node in *home*: started, killed and started again over the same data."""
 
-    def __init__(self, home, java, class_path):
-        self._java, self._class_path = java, class_path
+    def __init__(self, home, java, class_path, *options):
+        self._java, self._class_path, self._options = java, class_path, options
         self._home = Path(home)
         self.port, controller = servers.free_port(), servers.free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -61,7 +61,7 @@ class Kafka:
 
     def _command(self):
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return [self._java, "-Xms256m", "-Xmx512m", quiet, "-cp", self._class_path]
+        return [self._java, "-Xms256m", "-Xmx512m", *self._options, quiet, "-cp", self._class_path]
 
     def start(self):
         """Start it, and wait until it answers."""
@@ -84,9 +84,9 @@ def needs_kafka(tmp_path_factory):
     return java, servers.class_path(KAFKA, "kafka", tmp_path_factory)
 
 
-def start_kafka(home, java, class_path):
-    """Start Apache Kafka; return its process and ``{"bootstrap": …}``."""
-    node = Kafka(home, java, class_path).start()
+def start_kafka(home, java, class_path, *options):
+    """Start Apache Kafka, with *options* for Java; return its process and ``{"bootstrap": …}``."""
+    node = Kafka(home, java, class_path, *options).start()
     return node.process, {"bootstrap": node.bootstrap}
 
 
@@ -121,7 +121,9 @@ def kafka(tmp_path_factory):
     """A real Apache Kafka node, once a run."""
     java, class_path = needs_kafka(tmp_path_factory)
     yield from servers.shared(
-        "kafka", tmp_path_factory, lambda home: start_kafka(home, java, class_path)
+        "kafka",
+        tmp_path_factory,
+        lambda home: start_kafka(home, java, class_path, *servers.QUICK_JAVA),
     )
 
 

@@ -84,18 +84,18 @@ class Node:
         return not health["timed_out"]
 
 
-def node_command(tmp_path_factory):
-    """What starts a node; without Java or Maven the test is skipped."""
+def node_command(tmp_path_factory, *options):
+    """What starts a node, with *options* for Java; without Java or Maven the test is skipped."""
     java = servers.needs_java(NAME, 11)
     class_path = servers.class_path(NAME, "opensearch", tmp_path_factory)
     source = servers.POMS / "opensearch" / "Node.java"
-    return [java, *_HEAP, "-cp", class_path, source]
+    return [java, *_HEAP, *options, "-cp", class_path, source]
 
 
 @pytest.fixture(scope="session")
 def opensearch(tmp_path_factory):
     """The node that all tests of the run share."""
-    command = node_command(tmp_path_factory)
+    command = node_command(tmp_path_factory, *servers.QUICK_JAVA)
 
     def start(home):
         node = Node(command, home, **{"cluster.max_shards_per_node": 5000}).start()
