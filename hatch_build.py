@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("encode.c", "lane.c", "module.c")
+SOURCES = ("encode.c", "line.c", "lane.c", "call.c", "module.c")
 ABI = "0x030B0000"  # Python 3.11
 TAG = "cp311-abi3"
 

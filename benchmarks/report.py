@@ -12,6 +12,8 @@ from scenarios import NAMES, scenario
 from scenarios.features import LABELS as FEATURES
 from scenarios.imports import MODULES
 from scenarios.parts import LABELS as PARTS
+from scenarios.stages import LABELS as STAGES
+from scenarios.stages import WHO as STAGED
 from targets import quotient, table
 
 
@@ -171,6 +173,15 @@ def parts(results: Results) -> str:
     return markdown(["", "ns"], rows)
 
 
+def stages(results: Results) -> str:
+    """Both forms of the hot path, a stage a row."""
+    rows = [
+        [text, *(cell(results.value("stages", who, "nanoseconds", stage=stage)) for who in STAGED)]
+        for stage, text in STAGES.items()
+    ]
+    return markdown(["caller's thread time, ns", "compiled", "in Python"], rows)
+
+
 SECTIONS = {
     "throughput": throughput,
     "latency": lambda results: plain(
@@ -210,6 +221,7 @@ SECTIONS = {
     ),
     "memory": memory,
     "parts": parts,
+    "stages": stages,
     "outage": lambda results: plain(
         results,
         "outage",
@@ -218,7 +230,7 @@ SECTIONS = {
 }
 
 
-WITH_PLOT = frozenset(NAMES) - {"filtered", "imports", "parts"}
+WITH_PLOT = frozenset(NAMES) - {"filtered", "imports", "parts", "stages"}
 
 
 def sections(results: Results) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ NAMES = (
     "memory",
     "outage",
     "parts",
+    "stages",
 )
 
 

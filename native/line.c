@@ -1,0 +1,360 @@
+/* The parts of a line, put together. */
+#include "lane.h"
+
+#include <string.h>
+
+/* -- the parts of a line ---------------------------------------------------------------------- */
+
+/* All of these return 0, or -1 with or without an exception: the event goes step by step then. */
+
+void
+replace(PyObject **where, PyObject *value)
+{
+    PyObject *before = *where;
+    Py_INCREF(value);
+    *where = value;
+    Py_XDECREF(before);
+}
+
+int
+read_clock(Lane *lane, PyObject **moment, long long *nanoseconds)
+{
+    PyObject *now = PyObject_CallFunctionObjArgs(OF(lane, read), NULL);
+    if (now == NULL) {
+        return -1;
+    }
+    *nanoseconds = PyLong_AsLongLong(now);
+    PyObject *latest = PyList_GetItem(OF(lane, last), 0);
+    long long before = latest == NULL ? -1 : PyLong_AsLongLong(latest);
+    if (PyErr_Occurred()) {
+        Py_DECREF(now);
+        return -1;
+    }
+    if (*nanoseconds < before) {
+        PyObject *held = PyObject_CallFunctionObjArgs(OF(lane, steady), now, NULL);
+        Py_DECREF(now);
+        if (held == NULL) {
+            return -1;
+        }
+        *nanoseconds = PyLong_AsLongLong(held);
+        *moment = held;
+        return *nanoseconds == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(now);
+    *moment = now;
+    return PyList_SetItem(OF(lane, last), 0, now);
+}
+
+static int
+add_head(Lane *lane, Text *text, long long moment)
+{
+    long long rest = moment - lane->second;
+    if (lane->second < 0 || rest < 0 || rest >= 1000000000) {
+        if (moment < 0) {
+            return -1;
+        }
+        char *data;
+        Py_ssize_t length;
+        long long second = moment - moment % 1000000000;
+        PyObject *number = PyLong_FromLongLong(second);
+        PyObject *head =
+            number == NULL ? NULL : PyObject_CallFunctionObjArgs(OF(lane, head_of), number, NULL);
+        Py_XDECREF(number);
+        if (head == NULL) {
+            return -1;
+        }
+        if (PyBytes_AsStringAndSize(head, &data, &length) < 0 || length > (Py_ssize_t)sizeof(lane->head)) {
+            Py_DECREF(head);
+            return -1;
+        }
+        /* Another thread may have been here during the call: both wrote what is true for them. */
+        memcpy(lane->head, data, (size_t)length);
+        lane->head_length = (size_t)length;
+        lane->second = second;
+        rest = moment - second;
+        Py_DECREF(head);
+    }
+    if (text_add(text, lane->head, lane->head_length) < 0) {
+        return -1;
+    }
+    char digits[6];
+    unsigned int micros = (unsigned int)(rest / 1000);
+    for (int index = 5; index >= 0; index--) {
+        digits[index] = (char)('0' + micros % 10);
+        micros /= 10;
+    }
+    return text_add(text, digits, 6);
+}
+
+/* From the fraction of the second to the end of the event's text. */
+static int
+add_start(Lane *lane, Text *text, PyObject *starts, int index, PyObject *event)
+{
+    PyObject *known = PyTuple_GetItem(starts, index);
+    if (known == NULL) {
+        return -1;
+    }
+    PyObject *start = PyDict_GetItemWithError(known, event);
+    if (start != NULL) {
+        return text_add_bytes(text, start);
+    }
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    start = PyObject_CallFunctionObjArgs(OF(lane, start_of), known, event, NULL);
+    if (start == NULL) {
+        return -1;
+    }
+    int result = text_add_bytes(text, start);
+    Py_DECREF(start);
+    return result;
+}
+
+/* The keys of a call site as they stand in a line; a new reference. */
+static PyObject *
+keys_of(Lane *lane, PyObject *names, Call **found)
+{
+    Call *call = &lane->calls[((size_t)names >> 4) % CALLS];
+    *found = call;
+    if (call->names == names) {
+        Py_INCREF(call->keys);
+        return call->keys;
+    }
+    PyObject *keys = PyObject_CallFunctionObjArgs(OF(lane, names_of), names, NULL);
+    if (keys != NULL) {
+        replace(&call->names, names);
+        replace(&call->keys, keys);
+        Py_CLEAR(call->taken);
+        Py_CLEAR(call->outer);
+    }
+    return keys;
+}
+
+static int
+has_none_of(PyObject *keys, PyObject *names)
+{
+    Py_ssize_t count = names == NULL ? 0 : PyTuple_Size(names);
+    for (Py_ssize_t index = 0; index < count; index++) {
+        if (PySet_Contains(keys, PyTuple_GetItem(names, index))) { /* or it failed */
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Whether no key comes twice: as a keyword, a bound value (*taken*) or a context variable (*outer*). */
+static int
+are_apart(Call *call, PyObject *names, PyObject *taken, PyObject *outer)
+{
+    if (call != NULL && call->names == names && call->taken == taken && call->outer == outer) {
+        return 1;
+    }
+    if (!has_none_of(taken, names) || !has_none_of(outer, names)) {
+        return 0;
+    }
+    if (PySet_Size(taken) > 0 && PySet_Size(outer) > 0) {
+        PyObject *apart = PyObject_CallMethodObjArgs(outer, str_isdisjoint, taken, NULL);
+        Py_XDECREF(apart);
+        if (apart != Py_True) {
+            return 0;
+        }
+    }
+    if (call != NULL && call->names == names) {
+        replace(&call->taken, taken);
+        replace(&call->outer, outer);
+    }
+    return 1;
+}
+
+static int
+keeps_its_text(PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type ||
+           type == &PyBool_Type || value == Py_None || value == Py_Ellipsis;
+}
+
+/* What the context variables add: (bytes, keys), a new reference. */
+static PyObject *
+around(Lane *lane)
+{
+    PyObject *values[AROUND_MAX];
+    PyObject *name, *variable;
+    Py_ssize_t position = 0, count = 0;
+    size_t hash = 0;
+    int simple = PyDict_Size(OF(lane, variables)) <= AROUND_MAX;
+    while (simple && PyDict_Next(OF(lane, variables), &position, &name, &variable)) {
+        /* ContextVar.get runs no Python code: the table stands still. */
+        Getter *getter = &lane->getters[count];
+        if (getter->variable != variable) {
+            PyObject *get = PyObject_GetAttr(variable, str_get);
+            if (get == NULL) {
+                PyErr_Clear();
+                simple = 0;
+                break;
+            }
+            replace(&getter->variable, variable);
+            replace(&getter->get, get);
+            Py_DECREF(get);
+        }
+        PyObject *value = PyObject_CallFunctionObjArgs(getter->get, Py_Ellipsis, NULL);
+        if (value == NULL) {
+            PyErr_Clear();
+            simple = 0;
+            break;
+        }
+        values[count++] = value;
+        simple = keeps_its_text(value);
+        hash = hash * 31 + ((size_t)value >> 4);
+    }
+    Around *known = &lane->arounds[hash % AROUNDS];
+    PyObject *shown = NULL;
+    if (simple && known->count == count && known->shown != NULL &&
+        memcmp(known->values, values, (size_t)count * sizeof(PyObject *)) == 0) {
+        shown = known->shown;
+        Py_INCREF(shown);
+    }
+    else if ((shown = PyObject_CallFunctionObjArgs(OF(lane, around_of), NULL)) != NULL && simple) {
+        around_forget(known);
+        for (Py_ssize_t index = 0; index < count; index++) {
+            Py_INCREF(values[index]);
+            known->values[index] = values[index];
+        }
+        known->count = count;
+        Py_INCREF(shown);
+        known->shown = shown;
+    }
+    while (count) {
+        count--;
+        Py_DECREF(values[count]);
+    }
+    return shown;
+}
+
+static int
+add_fields(Lane *lane, Text *text, PyObject *keys, PyObject *const *values, Py_ssize_t count)
+{
+    Budget budget = {lane->nodes_max - count, lane->items_max, (size_t)lane->longest, OF(lane, dumps)};
+    for (Py_ssize_t index = 0; index < count; index++) {
+        PyObject *key = PyTuple_GetItem(keys, index);
+        if (key == NULL || text_add_bytes(text, key) < 0) {
+            return -1;
+        }
+        if (is_plain(values[index])) {
+            if (encode(text, values[index], lane->levels, &budget) < 0) {
+                return -1;
+            }
+            continue;
+        }
+        PyObject *shown = PyObject_CallFunctionObjArgs(OF(lane, leaf), values[index], NULL);
+        if (shown == NULL) {
+            return -1;
+        }
+        int result = text_add_bytes(text, shown);
+        Py_DECREF(shown);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Where the call stands: there is no frame of ours between it and here. */
+static int
+add_place(Lane *lane, Text *text)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    if (frame == NULL) {
+        return -1;
+    }
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    int line = PyFrame_GetLineNumber(frame);
+    Place *place = &lane->places[(((size_t)code >> 5) * 31 + (size_t)line) % PLACES];
+    int result = -1;
+    if (place->code == (PyObject *)code && place->line == line) {
+        result = text_add_bytes(text, place->shown);
+    }
+    else {
+        /* (members, whether they depend on nothing but the line) */
+        PyObject *found = PyObject_CallFunctionObjArgs(OF(lane, place_of), (PyObject *)frame, NULL);
+        if (found != NULL) {
+            PyObject *shown = PyTuple_GetItem(found, 0);
+            result = text_add_bytes(text, shown);
+            if (result == 0 && PyTuple_GetItem(found, 1) == Py_True) {
+                replace(&place->code, (PyObject *)code);
+                replace(&place->shown, shown);
+                place->line = line;
+            }
+            Py_DECREF(found);
+        }
+    }
+    Py_DECREF(code);
+    return result;
+}
+
+static int
+add_added(Lane *lane, Text *text)
+{
+    if (OF(lane, place_of) != Py_None && add_place(lane, text) < 0) {
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_Size(OF(lane, adders));
+    for (Py_ssize_t index = 0; index < count; index++) {
+        PyObject *shown =
+            PyObject_CallFunctionObjArgs(PyTuple_GetItem(OF(lane, adders), index), NULL);
+        int result = shown == NULL ? -1 : text_add_bytes(text, shown);
+        Py_XDECREF(shown);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The line of an event, a new reference; NULL if it has to go step by step. */
+PyObject *
+render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *values,
+       PyObject *names, long long moment)
+{
+    /* mine: (lane, starts by level, members of the bound values, their keys) */
+    PyObject *line = NULL, *outer = NULL, *keys = NULL;
+    Py_ssize_t count = names == NULL ? 0 : PyTuple_Size(names);
+    Text text;
+    text_init(&text);
+    if (add_head(lane, &text, moment) < 0 ||
+        add_start(lane, &text, PyTuple_GetItem(mine, 1), index, event) < 0 ||
+        text_add_bytes(&text, OF(lane, fixed)) < 0) {
+        goto done;
+    }
+    Call *call = NULL;
+    if (count && ((keys = keys_of(lane, names, &call)) == NULL || !PyTuple_Check(keys))) {
+        goto done;
+    }
+    PyObject *around_keys = OF(lane, nothing);
+    if (PyDict_Size(OF(lane, variables)) > 0) {
+        if ((outer = around(lane)) == NULL) {
+            goto done;
+        }
+        around_keys = PyTuple_GetItem(outer, 1);
+        if (text_add_bytes(&text, PyTuple_GetItem(outer, 0)) < 0) {
+            goto done;
+        }
+    }
+    if (!are_apart(call, names, PyTuple_GetItem(mine, 3), around_keys)) {
+        goto done;
+    }
+    if (text_add_bytes(&text, PyTuple_GetItem(mine, 2)) < 0 ||
+        (count && add_fields(lane, &text, keys, values, count) < 0) || add_added(lane, &text) < 0 ||
+        text_add(&text, "}", 1) < 0) {
+        goto done;
+    }
+    if (text.length <= (size_t)lane->longest) {
+        line = PyBytes_FromStringAndSize(text.data, (Py_ssize_t)text.length);
+    }
+done:
+    Py_XDECREF(outer);
+    Py_XDECREF(keys);
+    text_free(&text);
+    return line;
+}
+
