@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from pylog_struct._frozen import frozen
 from pylog_struct.levels import level_label
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class DropReason(StrEnum):
     """A processor raised ``DropEvent``: intended."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkStatistics:
     """One sink's side of the ledger, all numbers in records unless named otherwise.
 
@@ -115,7 +116,7 @@ class SinkStatistics:
         return self.received == self.written + self.dropped + self.waiting
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statistics:
     """The ledger of a whole pipeline: ``emitted == root.received + discarded``.
 

@@ -6,11 +6,11 @@ import atexit
 import functools
 import sys
 import threading
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
 
 from pylog_struct import diagnostics, fork
+from pylog_struct._frozen import frozen
 from pylog_struct._janitor import JANITOR
 from pylog_struct._tree import announce_successor, bounded, close_tree, held, is_queue, name_sinks
 from pylog_struct.active import ACTIVE
@@ -42,7 +42,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShutdownReport:
     """What became of the records."""
 

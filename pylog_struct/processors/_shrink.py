@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+from pylog_struct._frozen import frozen
 
 if TYPE_CHECKING:
     from pylog_struct.processors.document_limits import DocumentLimits
@@ -27,7 +28,7 @@ _TERM_ROOM: Final = 1_024  # what the key takes away from a value of a map of st
 _MARK: Final = "…"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roles:
     """Which fields of a document are which, by their dotted paths.
 

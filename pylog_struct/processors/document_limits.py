@@ -14,16 +14,16 @@ What shrinks first, when a whole line is too long, until it fits:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from pylog_struct._frozen import frozen
 from pylog_struct.processors._shrink import LINE_LEAST
 from pylog_struct.units import parse_size
 
 __all__ = ["CONTAINER", "DocumentLimits"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DocumentLimits:
     """How long strings and lines may be, in bytes of UTF-8.
 

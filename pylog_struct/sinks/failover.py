@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pylog_struct import diagnostics
+from pylog_struct._frozen import frozen
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.errors import (
     ConfigError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FailoverSink", "SwitchEvent"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SwitchEvent:
     """One change of the active alternative, as ``on_switch`` gets it.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 
 __all__ = ["Address", "parse_address"]
@@ -19,7 +19,7 @@ _EXAMPLES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """A destination: *host* and *port* of the network, or *path* of this machine."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pylog_struct import diagnostics
 from pylog_struct._clients import quiet
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError, SinkTimeoutError, SinkUnavailableError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def require_urllib3(sink: str) -> None:
         raise ConfigError(msg) from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """Where requests go: the parts of a URL."""
 
@@ -53,7 +53,7 @@ class Endpoint:
         return f"{self.scheme}://{host}{port}{self.target.partition('?')[0]}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What a server said."""
 

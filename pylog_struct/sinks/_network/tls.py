@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks._network.waiting import wait_for
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Tls", "check_tls"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tls:
     """What a TLS connection is made with; files are read when a connection is made, not before.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 from pylog_struct.levels import parse_level
 from pylog_struct.units import parse_duration, parse_size
@@ -44,7 +44,7 @@ class Policy(StrEnum):
         raise ConfigError(msg)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueueOptions:
     """The checked form of the constructor's arguments; see there for their meaning."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks._rolling.files import (
     Ownership,
@@ -35,7 +35,7 @@ _CHUNK: Final = 256 * 1024  # large enough that the codecs work without the inte
 _LEVELS: Final = {".gz": (1, 9, 6), ".bz2": (1, 9, 9), ".xz": (0, 9, 6), ".zst": (1, 22, 3)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Codec:
     """One compression format at one level."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from pylog_struct._frozen import frozen
 
 __all__ = ["EventKind", "FileEvent", "FileListener"]
 
@@ -13,7 +14,7 @@ EventKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileEvent:
     """One thing that happened to a file of a :class:`RollingFileSink`.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
 from typing import Final
 
 from pylog_struct import diagnostics
+from pylog_struct._frozen import frozen
 
 __all__ = [
     "Ownership",
@@ -30,7 +30,7 @@ _NO_HARD_LINKS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ownership:
     """Mode, owner and group of every file that a sink makes.
 

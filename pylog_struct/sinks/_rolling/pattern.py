@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks._rolling.periods import UNIT_SECONDS
 
@@ -55,7 +55,7 @@ _NEEDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """A piece of a name: text (kind ``""``), the index (kind ``"i"``), or a letter of a date."""
 

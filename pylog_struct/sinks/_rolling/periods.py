@@ -9,10 +9,10 @@ the hour stays in one file; the hour that spring skips is a period that never co
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Final, Protocol
 
+from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 
 __all__ = ["At", "Every", "Schedule", "WallClock", "parse_at", "parse_interval"]
@@ -88,7 +88,7 @@ class Schedule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Every:
     """Every *count* units, aligned: 6 hours to midnight, 2 weeks to Mondays, 3 months to January."""
 
@@ -130,7 +130,7 @@ class Every:
         return self.count * (12 if self.unit == "year" else 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class At:
     """Once a day, or once a week, at a time of day."""
 

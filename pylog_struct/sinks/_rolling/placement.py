@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from pylog_struct._frozen import frozen
 
 if TYPE_CHECKING:
     from pylog_struct.sinks._rolling.active import ActiveFile
@@ -19,7 +20,6 @@ Trigger = Callable[[datetime, int], bool]
 """Asked again under the lock, with the period held and the true size: still to be rolled?"""
 
 
-@dataclass(slots=True)
 class Segment:
     """The active file, and what it stands for.
 
@@ -29,12 +29,15 @@ class Segment:
         index: Its ``%i``, where it carries its final name from the start.
     """
 
-    file: ActiveFile
-    period: datetime
-    index: int = 0
+    __slots__ = ("file", "index", "period")
+
+    def __init__(self, file: ActiveFile, period: datetime, index: int = 0) -> None:
+        self.file = file
+        self.period = period
+        self.index = index
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roll:
     """How a roll-over went.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pylog_struct._frozen import frozen
 from pylog_struct.sinks._rolling.events import FileEvent
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ STEP_BACK_LIMIT = timedelta(days=1)
 """A clock that went back further than this (and a period) was wrong before: believe it now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retention:
     """Which archives to keep; None means no such limit."""
 
@@ -43,7 +43,7 @@ class Retention:
         return not (self.max_files is self.max_age is self.max_total_bytes is None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """Every decision of one sink.
 

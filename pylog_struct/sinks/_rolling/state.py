@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from pylog_struct import diagnostics
+from pylog_struct._frozen import frozen
 from pylog_struct.sinks._rolling.files import Ownership, open_or_create
 from pylog_struct.sinks._rolling.locks import OpenFile
 
@@ -33,7 +34,7 @@ _ENDS_KEPT: Final = 12
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RollState:
     """The shared facts.
 
