@@ -14,6 +14,7 @@ from effort import Case, Effort
 TITLE = "Import"
 MODULES = {
     "ours": "pylog_struct",
+    "configured": "pylog_struct; pylog_struct.configure()",  # what was only put off shows here
     "dependencies": "structlog, orjson, prometheus_client",
     "structlog": "structlog",
     "loguru": "loguru",
