@@ -326,14 +326,20 @@ class TestOddPlaces:
 
     def test_at_the_very_end_of_a_process(self):
         program = """
-            import atexit, sys
+            import atexit, sys, threading
             from pylog_struct.processors.safe_repr import safe_repr
             class Foo:
                 def __repr__(self): return "Foo"
                 def __del__(self): sys.__stderr__.write(safe_repr(self)[:3] + "\\n")
             keep = Foo()
             keep.me = keep
-            atexit.register(lambda: print(safe_repr(keep)))
+            def threads_start():
+                try:
+                    threading.Thread(target=int).start()
+                except RuntimeError:
+                    return False
+                return True
+            atexit.register(lambda: print(threads_start(), safe_repr(keep)))
         """
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)],
@@ -341,9 +347,9 @@ class TestOddPlaces:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
 
-        # From Python 3.12 on no thread can be started any more when exit functions run, so a repr
-        # that was never measured has no bound, and is not called.
+        # In some releases (3.12.0 and 3.12.1) no thread can be started any more when exit functions
+        # run, so a repr that was never measured has no bound, and is not called.
         placeholder = "<unrepresentable Foo: repr is not called: no thread can be started>"
-        shown = "Foo" if sys.version_info < (3, 12) else placeholder
-        assert (done.returncode, done.stdout) == (0, f"{shown}\n")
+        assert done.returncode == 0
+        assert done.stdout in {"True Foo\n", f"False {placeholder}\n"}
         assert "Traceback" not in done.stderr
