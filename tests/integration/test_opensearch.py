@@ -123,6 +123,34 @@ def test_the_same_records_sent_again_are_the_same_documents(opensearch, name):
     assert sink.statistics().details["elasticsearch.duplicates"] == 53
 
 
+@pytest.mark.parametrize("options", [(), ("--nanoseconds",)])
+def test_the_template_knows_every_form_of_a_time(opensearch, name, options):
+    elk("setup", name, "--url", opensearch.url, *options)
+    moment = 1_795_462_481
+    forms = [
+        "2026-11-23T19:34:41Z",
+        "2026-11-23T19:34:41.1Z",
+        "2026-11-23T19:34:41.123456Z",
+        "2026-11-23T20:34:41.123456+01:00",
+        "2026-11-23T19:34",
+        moment * 1000,
+    ]
+    sink = ElasticsearchSink(opensearch.url, data_stream=name)
+
+    sink.write([Record(20, orjson.dumps({"@timestamp": form}), moment) for form in forms])
+    sink.close(5)
+
+    found = {hit["_source"]["@timestamp"]: hit for hit in opensearch.hits(name)}
+    assert set(found) == set(forms)
+    query = {
+        "query": {
+            "range": {"@timestamp": {"gte": "2026-11-23T19:34:41", "lt": moment * 1000 + 999}}
+        }
+    }
+    inside = opensearch.call("POST", f"/{name}/_count", query)["count"]
+    assert inside == len(forms) - 1  # all but the one without seconds
+
+
 def test_documents_of_all_kinds_are_taken_by_the_template(opensearch, name):
     elk("setup", name, "--url", opensearch.url)
     sink = ElasticsearchSink(opensearch.url, data_stream=name)

@@ -554,6 +554,24 @@ def test_errors_false_is_not_believed(server, make):
     assert failure(make(), batch, SinkUnavailableError).unwritten == (batch[1],)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}',
+        b'{"took":3,"errors":false,"items":[{"create":{"status":200}},{"create":{"status":201}}]}',
+        b'{"errors": false, "items": [{"create": {"status": 201}}, {"index": {"status": 201}}]}',
+    ],
+)
+def test_an_answer_may_be_written_in_any_way(server, make, answer):
+    server.script = [Reply(body=answer), Reply(body=answer)]
+    sink = make()
+
+    sink.write(events(2))
+
+    assert sink.statistics().written == 2
+    assert len(failure(sink, events(3), SinkUnavailableError).unwritten) == 3
+
+
 def test_an_interrupted_write_changes_no_id(server, make, monkeypatch):
     batch, sink = events(3), make()
 
