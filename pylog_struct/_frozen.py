@@ -31,9 +31,29 @@ def frozen(cls: type[_T] | None = None, /, *, kw_only: bool = False) -> Any:
         made = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(plain)
         for name, function in _METHODS.items():
             setattr(made, name, function)
+        made.__signature__ = _Signature()  # type: ignore[attr-defined]
         return made
 
     return make if cls is None else make(cls)
+
+
+class _Signature:
+    """What ``help`` and editors show: made when somebody asks."""
+
+    def __get__(self, _instance: object, owner: type) -> Any:
+        from inspect import Parameter, Signature  # noqa: PLC0415 - a slow import, rarely wanted
+
+        shown = []
+        for each in fields(owner):
+            default: Any = Parameter.empty
+            if each.default is not MISSING:
+                default = each.default
+            elif each.default_factory is not MISSING:
+                default = each.default_factory
+            kind = Parameter.KEYWORD_ONLY if each.kw_only else Parameter.POSITIONAL_OR_KEYWORD
+            shown.append(Parameter(each.name, kind, default=default, annotation=each.type))
+        shown.sort(key=lambda parameter: parameter.kind)
+        return Signature(shown)
 
 
 def _init(self: Any, *args: Any, **given: Any) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from inspect import signature
 
 import pytest
 
 from pylog_struct._frozen import frozen
+from pylog_struct.processors.limits import Limits
 
 
 @frozen
@@ -113,3 +115,11 @@ def test_checked_after_it_was_filled():
         Checked(least=10)
     with pytest.raises(TypeError):
         Checked(1)
+
+
+def test_the_signature_names_the_fields():
+    shown = signature(Limits).parameters
+
+    assert list(shown)[:2] == ["max_depth", "max_items"]
+    assert shown["max_depth"].default == 32
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in shown.values())
