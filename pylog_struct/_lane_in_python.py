@@ -76,6 +76,7 @@ class PythonLane:
             if args or type(event) is not str or overdue:
                 active.emit(self_, level, name, event, args, fields, moment)
                 return
+            size = 0
             try:
                 mine = self_._lane
                 if mine[0] is not self:

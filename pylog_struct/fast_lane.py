@@ -70,8 +70,13 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 class FastLane(Protocol):
     """What takes the plain events of one pipeline."""
 
-    active: bool
-    """Whether it may be used: while nothing else is configured, and in this process only."""
+    @property
+    def active(self) -> bool:
+        """Whether it may be used: while nothing else is configured, and in this process only."""
+        ...
+
+    @active.setter
+    def active(self, value: bool) -> None: ...
 
     def prepare(self, logger: BoundLogger) -> Prepared | None:
         """Make ready what *logger* needs; None if its events have to go step by step."""
@@ -139,15 +144,14 @@ class Pieces:
     ) -> None:
         self.pipeline = pipeline
         # A quarter of the half that a plain event may have; the call's own fields have the rest.
-        self.limits = replace(limits, max_nodes=limits.max_nodes // 4)
+        self.limits: Limits = replace(limits, max_nodes=limits.max_nodes // 4)
         self.timestamps = timestamps
         self.processors = processors
-        self.longest = min(limits.max_string, limits.max_text // 2)
+        self.longest: int = min(limits.max_string, limits.max_text // 2)
         """Bytes of a line: a longer one may have something in it that has to be cut."""
-        self.fixed = self.members(dict(static))
-        self.never = frozenset(reserved) | static.keys() | _SPECIAL
-        for processor in self.processors:
-            self.never |= set(processor.keys)
+        self.fixed: bytes = self.members(dict(static))
+        added = {key for processor in processors for key in processor.keys}
+        self.never: frozenset[str] = frozenset(reserved) | static.keys() | _SPECIAL | added
         """Keys that a plain event does not have."""
         self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._names: dict[tuple[str, ...], tuple[bytes, ...] | None] = {}
@@ -173,10 +177,11 @@ class Pieces:
         of_whom, starts = named.starts
         if of_whom is not self._owner:
             about = orjson.dumps(named.name)
-            starts = tuple(
+            made: list[Starts] = [
                 {None: b'Z","level":"%b","logger":%b,"event":' % (level.encode(), about)}
                 for level in LEVEL_NAMES
-            )
+            ]
+            starts = tuple(made)
             named.starts = (self._owner, starts)
         return starts
 

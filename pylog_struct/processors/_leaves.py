@@ -219,7 +219,7 @@ _KINDS: Final[tuple[tuple[type, Callable[[Any, Limits], Leaf]], ...]] = (
     (types.MethodType, named),
     (types.MethodWrapperType, named),
 )
-LEAVES: Final = {id(cls): leaf for cls, leaf in _KINDS}
+LEAVES: Final[dict[int, Callable[[Any, Limits], Leaf]]] = {id(cls): leaf for cls, leaf in _KINDS}
 """By the identity of a builtin class (hashing a class would run its metaclass)."""
 
 # Classes that few events have, of modules that take long to import.

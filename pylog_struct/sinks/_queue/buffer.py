@@ -453,7 +453,7 @@ class RecordBuffer(Gate):
     def recover(self) -> None:
         """Repair what a stray exception may have left half done inside :meth:`take`."""
         with self.lock:
-            size = -1
+            size, double = -1, 0
             while size != self.size:  # until nobody appended in between
                 size = self.size
                 double = len(self.queued) + len(self.held) - size
