@@ -173,8 +173,8 @@ def ours(url, number, **target):
             ElasticsearchSink(url, request_timeout=60, **target),
             capacity=200_000,
             policy="block",
-            batch_records=16_000,
-            batch_bytes="10 MB",
+            batch_records=20_000,
+            batch_bytes="20 MB",
         ),
     )
     log = structlog.get_logger("shop")
