@@ -142,6 +142,7 @@ lane_clear(PyObject *self)
     for (int index = 0; index < CALLS; index++) {
         Py_CLEAR(lane->calls[index].names);
         Py_CLEAR(lane->calls[index].keys);
+        Py_CLEAR(lane->calls[index].kinds);
         Py_CLEAR(lane->calls[index].taken);
         Py_CLEAR(lane->calls[index].outer);
     }

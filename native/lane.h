@@ -13,7 +13,7 @@ typedef struct {
 /* What Python gives a lane, by the names of its keyword arguments. */
 #define OBJECTS(X) \
     X(read) X(last) X(steady) X(overdue) X(fixed) X(head_of) X(start_of) X(names_of) X(leaf) \
-    X(variables) X(around_of) X(place_of) X(adders) X(straight) X(gate) X(append) X(handle) \
+    X(thread_of) X(variables) X(around_of) X(place_of) X(adders) X(straight) X(gate) X(append) X(handle) \
     X(ring) X(put) X(not_delivered) X(record) X(dumps) X(nothing)
 
 enum {
@@ -31,8 +31,11 @@ enum {
 /* The keywords of a call site, by the identity of their tuple, which is a constant of its code; and
  * the keys of bound values and context variables that were found last to share none with them. */
 typedef struct {
-    PyObject *names, *keys, *taken, *outer;
+    PyObject *names, *keys, *kinds, *taken, *outer;
 } Call;
+
+/* Bits of `kinds`, a byte for each keyword: which types of values may stand there. */
+enum { KIND_STR = 1, KIND_INT = 2, KIND_FLOAT = 4, KIND_BOOL = 8, KIND_NONE = 16 };
 
 /* A context variable and its `get`. */
 typedef struct {

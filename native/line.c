@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+static const double FLOAT_MOST = 3.4028234663852886e38; /* an index maps a decimal to 32 bits */
+
 /* -- the parts of a line ---------------------------------------------------------------------- */
 
 /* All of these return 0, or -1 with or without an exception: the event goes step by step then. */
@@ -110,24 +112,55 @@ add_start(Lane *lane, Text *text, PyObject *starts, int index, PyObject *event)
     return result;
 }
 
-/* The keys of a call site as they stand in a line; a new reference. */
-static PyObject *
-keys_of(Lane *lane, PyObject *names, Call **found)
+/* The keys of a call site as they stand in a line, and the kinds of values that may (or None for all):
+ * new references.  0, or -1. */
+static int
+keys_of(Lane *lane, PyObject *names, Call **found, PyObject **keys, PyObject **kinds)
 {
     Call *call = &lane->calls[((size_t)names >> 4) % CALLS];
     *found = call;
-    if (call->names == names) {
-        Py_INCREF(call->keys);
-        return call->keys;
-    }
-    PyObject *keys = PyObject_CallFunctionObjArgs(OF(lane, names_of), names, NULL);
-    if (keys != NULL) {
+    if (call->names != names) {
+        PyObject *pair = PyObject_CallFunctionObjArgs(OF(lane, names_of), names, NULL);
+        if (pair == NULL) {
+            return -1;
+        }
+        if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) { /* these keys never are plain */
+            Py_DECREF(pair);
+            return -1;
+        }
         replace(&call->names, names);
-        replace(&call->keys, keys);
+        replace(&call->keys, PyTuple_GetItem(pair, 0));
+        replace(&call->kinds, PyTuple_GetItem(pair, 1));
         Py_CLEAR(call->taken);
         Py_CLEAR(call->outer);
+        Py_DECREF(pair);
     }
-    return keys;
+    Py_INCREF(call->keys);
+    Py_INCREF(call->kinds);
+    *keys = call->keys;
+    *kinds = call->kinds;
+    return 0;
+}
+
+/* Whether a value is of one of the kinds, and a number that an index can hold. */
+static int
+is_of(PyObject *value, char kinds)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyUnicode_Type) {
+        return kinds & KIND_STR;
+    }
+    if (type == &PyLong_Type) {
+        return kinds & KIND_INT;
+    }
+    if (type == &PyFloat_Type) {
+        double number = PyFloat_AsDouble(value);
+        return (kinds & KIND_FLOAT) && number >= -FLOAT_MOST && number <= FLOAT_MOST;
+    }
+    if (type == &PyBool_Type) {
+        return kinds & KIND_BOOL;
+    }
+    return value == Py_None && (kinds & KIND_NONE);
 }
 
 static int
@@ -232,12 +265,15 @@ around(Lane *lane)
 }
 
 static int
-add_fields(Lane *lane, Text *text, PyObject *keys, PyObject *const *values, Py_ssize_t count)
+add_fields(Lane *lane, Text *text, PyObject *keys, PyObject *kinds, PyObject *const *values,
+           Py_ssize_t count)
 {
+    const char *allowed = kinds == Py_None ? NULL : PyBytes_AsString(kinds);
     Budget budget = {lane->nodes_max - count, lane->items_max, (size_t)lane->longest, OF(lane, dumps)};
     for (Py_ssize_t index = 0; index < count; index++) {
         PyObject *key = PyTuple_GetItem(keys, index);
-        if (key == NULL || text_add_bytes(text, key) < 0) {
+        if (key == NULL || text_add_bytes(text, key) < 0 ||
+            (allowed != NULL && !is_of(values[index], allowed[index]))) {
             return -1;
         }
         if (is_plain(values[index])) {
@@ -292,6 +328,16 @@ add_place(Lane *lane, Text *text)
     return result;
 }
 
+/* What a function of Python returns. */
+static int
+add_made(PyObject *function, Text *text)
+{
+    PyObject *made = PyObject_CallFunctionObjArgs(function, NULL);
+    int result = made == NULL ? -1 : text_add_bytes(text, made);
+    Py_XDECREF(made);
+    return result;
+}
+
 static int
 add_added(Lane *lane, Text *text)
 {
@@ -300,11 +346,7 @@ add_added(Lane *lane, Text *text)
     }
     Py_ssize_t count = PyTuple_Size(OF(lane, adders));
     for (Py_ssize_t index = 0; index < count; index++) {
-        PyObject *shown =
-            PyObject_CallFunctionObjArgs(PyTuple_GetItem(OF(lane, adders), index), NULL);
-        int result = shown == NULL ? -1 : text_add_bytes(text, shown);
-        Py_XDECREF(shown);
-        if (result < 0) {
+        if (add_made(PyTuple_GetItem(OF(lane, adders), index), text) < 0) {
             return -1;
         }
     }
@@ -317,7 +359,7 @@ render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *
        PyObject *names, long long moment)
 {
     /* mine: (lane, starts by level, members of the bound values, their keys) */
-    PyObject *line = NULL, *outer = NULL, *keys = NULL;
+    PyObject *line = NULL, *outer = NULL, *keys = NULL, *kinds = NULL;
     Py_ssize_t count = names == NULL ? 0 : PyTuple_Size(names);
     Text text;
     text_init(&text);
@@ -327,7 +369,10 @@ render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *
         goto done;
     }
     Call *call = NULL;
-    if (count && ((keys = keys_of(lane, names, &call)) == NULL || !PyTuple_Check(keys))) {
+    if (count && keys_of(lane, names, &call, &keys, &kinds) < 0) {
+        goto done;
+    }
+    if (OF(lane, thread_of) != Py_None && add_made(OF(lane, thread_of), &text) < 0) {
         goto done;
     }
     PyObject *around_keys = OF(lane, nothing);
@@ -344,7 +389,7 @@ render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *
         goto done;
     }
     if (text_add_bytes(&text, PyTuple_GetItem(mine, 2)) < 0 ||
-        (count && add_fields(lane, &text, keys, values, count) < 0) || add_added(lane, &text) < 0 ||
+        (count && add_fields(lane, &text, keys, kinds, values, count) < 0) || add_added(lane, &text) < 0 ||
         text_add(&text, "}", 1) < 0) {
         goto done;
     }
@@ -354,6 +399,7 @@ render(Lane *lane, PyObject *mine, int index, PyObject *event, PyObject *const *
 done:
     Py_XDECREF(outer);
     Py_XDECREF(keys);
+    Py_XDECREF(kinds);
     text_free(&text);
     return line;
 }

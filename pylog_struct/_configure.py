@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from pylog_struct import fork
 from pylog_struct._formats import make_renderer
 from pylog_struct._install import install
+from pylog_struct._lazy import loaded
 from pylog_struct._tree import is_queue, name_sinks
 from pylog_struct.errors import ConfigError
 from pylog_struct.hooks import Hook, Hooks
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from pylog_struct.ledger import Statistics
     from pylog_struct.manager import ShutdownReport
-    from pylog_struct.processors.limits import Limits
+    from pylog_struct.processors.ecs import ECS
     from pylog_struct.protocols import Sink
 
 __all__ = ["configure", "flush", "set_level", "shutdown", "statistics"]
@@ -210,7 +211,7 @@ def _configure(settings: dict[str, Any]) -> LogManager:
             processors=processors,
             static=static,
             strict=settings["strict"],
-            plain=_plain_limits(render),
+            plain=_plain_renderer(render),
         )
 
     def drain(last: bool) -> None:
@@ -305,10 +306,11 @@ def _root(settings: Mapping[str, Any]) -> BaseSink:
         raise ConfigError(text.replace("QueueSink.policy", "full_policy")) from None
 
 
-def _plain_limits(render: Renderer) -> Limits | None:
-    """The limits of the JSON renderer, whose plain events can take the fast lane."""
+def _plain_renderer(render: Renderer) -> JSONRenderer | ECS | None:
+    """The renderer whose plain events can take the fast lane."""
     renderer = getattr(render, "__self__", None)
-    return renderer.limits if isinstance(renderer, JSONRenderer) else None
+    kinds = (JSONRenderer, loaded("pylog_struct.processors.ecs", "ECS"))
+    return renderer if type(renderer) in kinds else None
 
 
 def flush(timeout: float | str = 5.0) -> bool:

@@ -8,6 +8,7 @@ import orjson
 
 from pylog_struct._compiled import SPEED
 from pylog_struct.active import ACTIVE
+from pylog_struct.fast_lane import NotYetPlainError
 from pylog_struct.processors.callsite import Callsite
 from pylog_struct.record import Record
 from pylog_struct.structlog_context import CONTEXT_VARIABLES
@@ -44,6 +45,7 @@ class CompiledLane:
             start_of=pieces.start,
             names_of=pieces.keys,
             leaf=pieces.leaf,
+            thread_of=pieces.thread,
             variables=CONTEXT_VARIABLES,
             around_of=pieces.around,
             place_of=place_of,
@@ -79,6 +81,8 @@ class CompiledLane:
         try:
             members, keys = pieces.bound(logger._context)
             made = (self._lane, pieces.starts(logger._logger), members, keys)
+        except NotYetPlainError:
+            return None
         except Exception:  # they never will be plain: their own are the same for good
             made = (self._lane,)
         logger._lane = made

@@ -20,7 +20,7 @@ import orjson
 
 from pylog_struct._compiled import SPEED
 from pylog_struct.processors.callsite import Callsite
-from pylog_struct.processors.json_renderer import NotPlainError, PlainCopy
+from pylog_struct.processors.json_renderer import JSONRenderer, NotPlainError, PlainCopy
 from pylog_struct.processors.sequence import SequenceNumber
 from pylog_struct.processors.timestamps import TimestampSource, format_timestamp
 from pylog_struct.structlog_context import current_context
@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 
     from pylog_struct.bound_logger import BoundLogger
     from pylog_struct.pipeline import Pipeline
+    from pylog_struct.processors.ecs import ECS
     from pylog_struct.processors.limits import Limits
     from pylog_struct.thresholds import NamedLogger
 
 __all__ = [
+    "END",
     "FIELDS_MAX",
     "ITEMS_MAX",
     "LEVEL_NAMES",
     "NO_LANE",
     "FastLane",
+    "Keys",
+    "NotYetPlainError",
     "Pieces",
     "Prepared",
     "Starts",
@@ -48,8 +52,14 @@ __all__ = [
     "make_fast_lane",
 ]
 
-Starts = dict[str | None, bytes]
-"""From the level to the event, by event; under None all but the event."""
+Starts = dict[Any, bytes]
+"""From the level to the end of the event's text, by event; under None what is before it, under END what
+is behind."""
+
+END: Final = object()
+
+Keys = tuple[tuple[bytes, ...], bytes | None]
+"""Keywords as they stand in a line, and which types of values they may have."""
 
 Prepared = tuple[Any, ...]
 """What one bound logger has ready for one lane; the first item says which."""
@@ -65,6 +75,10 @@ _EVENT_LENGTH: Final = 128
 _NAMES_MAX: Final = 1_000  # sets of keywords remembered
 _QUICK: Final = (Callsite, SequenceNumber)
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
+class NotYetPlainError(NotPlainError):
+    """An event like this will be plain later: something about its keys is not known yet."""
 
 
 class FastLane(Protocol):
@@ -90,7 +104,7 @@ class FastLane(Protocol):
 def make_fast_lane(
     pipeline: Pipeline,
     *,
-    limits: Limits,
+    renderer: JSONRenderer | ECS,
     static: Mapping[str, Any],
     reserved: Iterable[str],
     processors: Sequence[Processor],
@@ -100,16 +114,24 @@ def make_fast_lane(
 
     Args:
         pipeline: Takes what is rendered.
-        limits: Those of the JSON renderer; low bounds on numbers leave no room.
+        renderer: Whose lines are made; low bounds on numbers leave no room.
         static: Fields that every event has.
         reserved: Keys whose values move elsewhere.
         processors: Those of the configuration; only ours can be passed over.
         timestamps: Where the times come from.
     """
-    if not leaves_room(limits) or not all(type(one) in _QUICK for one in processors):
+    if not leaves_room(renderer.limits) or not all(type(one) in _QUICK for one in processors):
         return None
     try:
-        pieces = Pieces(pipeline, limits, static, reserved, processors, timestamps)
+        if isinstance(renderer, JSONRenderer):
+            limits = renderer.limits
+            pieces = Pieces(pipeline, limits, static, reserved, processors, timestamps)
+        elif SPEED is None or processors:
+            return None  # ECS has a quick way of its own in Python, and other names for what we add
+        else:
+            from pylog_struct._lane_ecs import ECSPieces  # noqa: PLC0415 - few need it
+
+            pieces = ECSPieces(pipeline, renderer, static, reserved, processors, timestamps)
     except Exception:  # a service with something odd in it
         return None
     if SPEED is not None:
@@ -154,7 +176,7 @@ class Pieces:
         self.never: frozenset[str] = frozenset(reserved) | static.keys() | _SPECIAL | added
         """Keys that a plain event does not have."""
         self._sets: dict[frozenset[str], frozenset[str]] = {}
-        self._names: dict[tuple[str, ...], tuple[bytes, ...] | None] = {}
+        self._names: dict[tuple[str, ...], Keys | None] = {}
         self._owner = object()
 
     def members(self, fields: dict[str, Any]) -> bytes:
@@ -177,13 +199,18 @@ class Pieces:
         of_whom, starts = named.starts
         if of_whom is not self._owner:
             about = orjson.dumps(named.name)
-            made: list[Starts] = [
-                {None: b'Z","level":"%b","logger":%b,"event":' % (level.encode(), about)}
-                for level in LEVEL_NAMES
-            ]
-            starts = tuple(made)
+            starts = tuple(self.frame(level.encode(), about) for level in LEVEL_NAMES)
             named.starts = (self._owner, starts)
         return starts
+
+    def frame(self, level: bytes, logger: bytes) -> Starts:
+        """Return what stands before and behind the event's text.
+
+        Args:
+            level: Its name.
+            logger: Its name, as JSON.
+        """
+        return {None: b'Z","level":"%b","logger":%b,"event":' % (level, logger), END: b""}
 
     def start(self, known: Starts, event: str) -> bytes:
         """Return what stands from the level to the end of *event*, and remember a short one.
@@ -193,7 +220,7 @@ class Pieces:
         """
         if len(event) > _TEXT_MAX:
             raise NotPlainError
-        made = known[None] + orjson.dumps(event)
+        made = b"%b%b%b" % (known[None], orjson.dumps(event), known[END])
         if len(event) <= _EVENT_LENGTH and len(known) <= _EVENTS_MAX:
             known[event] = made
         return made
@@ -228,21 +255,32 @@ class Pieces:
             self._sets.clear()
         return self._sets.setdefault(made, made)
 
-    def keys(self, names: tuple[str, ...]) -> tuple[bytes, ...] | None:
-        """Return each of a call's keywords as it stands in a line; None if the call is not plain."""
+    def keys(self, names: tuple[str, ...]) -> Keys | None:
+        """Return each of a call's keywords as it stands in a line; None if the call never is plain.
+
+        Raises:
+            NotYetPlainError: it may be later.
+        """
         if len(names) > FIELDS_MAX or any(type(name) is not str for name in names):
             return None
         try:
             return self._names[names]
         except KeyError:
             pass
-        made = None
+        made: Keys | None = None
         if self.never.isdisjoint(names):
-            made = tuple(b",%b:" % orjson.dumps(name) for name in names)
+            made = tuple(b",%b:" % orjson.dumps(name) for name in names), self.kinds(names)
         if len(self._names) >= _NAMES_MAX:
             self._names.clear()
         self._names[names] = made
         return made
+
+    def kinds(self, names: tuple[str, ...]) -> bytes | None:  # noqa: ARG002 - see ECSPieces
+        """Return which types of values the keywords may have, a byte for each; None for all types."""
+        return None
+
+    thread: Callable[[], bytes] | None = None
+    """Members that depend on the thread, in front of the fields."""
 
     def leaf(self, value: Any) -> bytes:
         """Return the text of a value that is no plain scalar or container: a date, a UUID, an Enum.
@@ -253,8 +291,7 @@ class Pieces:
         limits = self.limits
         return orjson.dumps(PlainCopy(limits).value(value, type(value), limits.max_depth))
 
-    @staticmethod
-    def head(second: int) -> bytes:
+    def head(self, second: int) -> bytes:
         """Return how the lines of a second begin: up to the point before the fraction.
 
         Args:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
     from pylog_struct.metrics import Pipeline as PipelineCounts
-    from pylog_struct.processors.limits import Limits
+    from pylog_struct.processors.ecs import ECS
+    from pylog_struct.processors.json_renderer import JSONRenderer
     from pylog_struct.sinks.base import BaseSink
     from pylog_struct.thresholds import NamedLogger
 
@@ -67,7 +68,7 @@ class Pipeline:
         static: Fields that every event carries (``service``).
         exceptions: Formats ``exc_info``.
         timestamps: The source of call times.
-        plain: The limits of the JSON renderer if *render* is one: plain events take the fast lane.
+        plain: The renderer that *render* belongs to, if plain events of it can take the fast lane.
         strict: Let errors through to the caller: for tests.
 
     Threads: thread-safe, re-entrant.  Blocks: as long as the root's ``put`` does.
@@ -84,7 +85,7 @@ class Pipeline:
         exceptions: ExceptionFormatter | None = None,
         timestamps: TimestampSource | None = None,
         strict: bool = False,
-        plain: Limits | None = None,
+        plain: JSONRenderer | ECS | None = None,
     ) -> None:
         self.root = root
         self.strict = strict
@@ -117,7 +118,7 @@ class Pipeline:
             return None
         return make_fast_lane(
             self,
-            limits=self._plain,
+            renderer=self._plain,
             static=self._static,
             reserved=RESERVED,
             processors=self._processors,

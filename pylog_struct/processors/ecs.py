@@ -155,6 +155,32 @@ class ECS:
         self._own = None
 
     @property
+    def limits(self) -> Limits:
+        """What is kept of values that have no end."""
+        return self._value_limits
+
+    @property
+    def plan(self) -> QuickPlan:
+        """What is known about keys."""
+        return self._plan
+
+    @property
+    def harmless(self) -> int:
+        """Bytes of a line up to which nothing in it can be too long."""
+        return self._harmless
+
+    @property
+    def names_threads(self) -> bool:
+        """Whether a document names its thread."""
+        return self._process
+
+    def fixed_members(self) -> bytes:
+        """Return what every document of this process has, each member after a comma."""
+        if self._own is None:
+            self._find_own()
+        return b",%b" % self._tail[:-1] if self._tail else b""
+
+    @property
     def processors(self) -> tuple[Processor, ...]:
         """Processors that have to run before this renderer, after all others."""
         return (note_origin,) if self._origin else ()

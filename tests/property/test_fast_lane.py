@@ -22,7 +22,7 @@ from pylog_struct.fast_lane import Pieces, leaves_room
 from pylog_struct.levels import INFO
 from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.pipeline import RESERVED, Pipeline
-from pylog_struct.processors import Callsite, SequenceNumber
+from pylog_struct.processors import ECS, Callsite, DocumentLimits, SequenceNumber
 from pylog_struct.processors.json_renderer import JSONRenderer
 from pylog_struct.processors.limits import Limits
 from pylog_struct.processors.timestamps import TimestampSource
@@ -104,7 +104,7 @@ plain = st.dictionaries(names, scalars, max_size=4)
 class Ways:
     """One configuration, and every way that an event can take through it."""
 
-    def __init__(self, *, processors=(), limits=None, static=None, queued=False):
+    def __init__(self, *, processors=(), limits=None, static=None, queued=False, ecs=False):
         self.sink = MemorySink()
         self.root = QueueSink(self.sink) if queued else LockedSink(self.sink, absorb=True)
         limits = limits or Limits()
@@ -113,14 +113,17 @@ class Ways:
         for _ in range(3):  # each its own, for the processors that count
             own = tuple(make() for make in processors)
             times = TimestampSource(clock)
+            renderer = JSONRenderer(limits=limits)
+            if ecs:
+                renderer = ECS(value_limits=limits).prepared(service=(static or {}).get("service"))
             pipeline = Pipeline(
                 self.root,
-                render=JSONRenderer(limits=limits).render,
+                render=renderer.render,
                 counts=PipelineCounts(),
                 processors=own,
                 static=static,
                 timestamps=times,
-                plain=limits,
+                plain=renderer,
             )
             pieces = Pieces(pipeline, limits, static or {}, RESERVED, own, times)
             self.made.append((pipeline, pieces))
@@ -302,3 +305,89 @@ def test_plain_events_do_take_the_lane(monkeypatch, queued):
     assert first["request"] == "r"
     assert first["func_name"] == "test_plain_events_do_take_the_lane"
     made.root.close(5)
+
+
+ecs_names = st.sampled_from([
+    "order_id", "customer", "trace.id", "http.response.status_code", "user", "host", "a.b", "a", "labels",
+    "message", "event", "service.name", "process.pid", "error", "error.message", "@timestamp", "dead",
+])  # fmt: skip
+ecs_values = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | texts | values
+
+
+@pytest.mark.skipif(SPEED is None, reason="ECS has no lane in Python, but a quick way of its own")
+@RELAXED
+@given(
+    events=st.lists(
+        st.tuples(texts, st.dictionaries(ecs_names, ecs_values, max_size=4)), min_size=1, max_size=6
+    ),
+    bound=st.dictionaries(ecs_names, scalars, max_size=2),
+    around=st.dictionaries(ecs_names, scalars, max_size=2),
+)
+@example(
+    events=[("e", {"order_id": 1})] * 3 + [("e", {"order_id": "x"}), ("e", {"order_id": 2.5})],
+    bound={"customer": "c"},
+    around={"trace.id": "t"},
+)
+def test_ecs_documents_are_the_same_by_both_ways_whatever_came_before(events, bound, around):
+    """A renderer learns from each event, so both see the same ones in the same order."""
+    made = Ways(static={"service": "shop"}, ecs=True)
+    found = []
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**around)
+    try:
+        for number, log in ((0, step_by_step), (2, None)):
+            made.sink.clear()
+            ACTIVE.pipeline = made.made[number][0]
+            logger = BoundLogger(named_logger("x"), PROCESSORS, dict(bound))
+            for event, call in events:
+                if log is None:
+                    logger.info(event, **call)
+                else:
+                    step_by_step(logger, INFO, "info", event, (), dict(call))
+            found.append([record.line for record in made.sink.records])
+    finally:
+        structlog.contextvars.clear_contextvars()
+        made.root.close(5)
+
+    assert found[0] == found[1]
+    assert len(found[0]) == len(events)
+
+
+@pytest.mark.skipif(SPEED is None, reason="ECS has no lane in Python, but a quick way of its own")
+def test_ecs_documents_take_the_lane_once_their_keys_are_known(monkeypatch):
+    made = Ways(static={"service": "shop"}, ecs=True)
+    ACTIVE.pipeline = made.made[2][0]
+    structlog.contextvars.bind_contextvars(request="r")
+    logger = BoundLogger(named_logger("x"), PROCESSORS, {"tenant": "north"})
+
+    def log(number):
+        logger.info("order placed", order_id=number, amount=2.5, paid=True)
+
+    log(1)
+    monkeypatch.setattr(ACTIVE, "emit", lambda *_: pytest.fail("step by step"))
+    log(2)
+
+    first, second = made.sink.events
+    assert (first["order_id"], second["order_id"]) == (1, 2)
+    same = {"order_id": 2, "@timestamp": second["@timestamp"]}
+    assert {**first, **same} == second
+    assert second["process.thread.name"] == "MainThread"
+    assert list(second)[:4] == ["@timestamp", "log.level", "message", "ecs.version"]
+    made.root.close(5)
+
+
+@pytest.mark.skipif(SPEED is None, reason="ECS has no lane in Python, but a quick way of its own")
+def test_an_ecs_document_that_is_too_long_is_shortened_on_the_lane_too():
+    sink = MemorySink()
+    root = LockedSink(sink, absorb=True)
+    renderer = ECS(limits=DocumentLimits(max_line=2_000)).prepared()
+    ACTIVE.pipeline = Pipeline(
+        root, render=renderer.render, counts=PipelineCounts(), plain=renderer
+    )
+    logger = BoundLogger(named_logger("x"), PROCESSORS, {})
+    for size in (10, 10, 5_000):
+        logger.info("e", text="x" * size)
+
+    assert all(len(record.line) <= 2_000 for record in sink.records)
+    assert len(sink.records) == 3
+    root.close(5)
