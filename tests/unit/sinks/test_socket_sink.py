@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 import os
 import select
 import socket
@@ -245,7 +246,7 @@ def test_a_second_break_within_one_write_is_the_callers(open_sink, clock, monkey
 def test_unwritten_starts_whole_on_the_next_connection_and_nothing_comes_twice(open_sink, clock):
     """The peer resets after a random part of each connection; what is whole there is never resent."""
     with tcp_peer(receive_buffer=4096, chunk=1000) as peer:
-        sink = open_sink(peer.port, write_timeout=0.3, stall_timeout=0.1)
+        sink = open_sink(peer.port, write_timeout=0.3)
         batch = records(10_000, filler="x" * 1000)
         rest = batch
         rounds = 0
@@ -265,7 +266,9 @@ def test_unwritten_starts_whole_on_the_next_connection_and_nothing_comes_twice(o
             clock.advance(60)
             rounds += 1
 
-        assert peer.frames() == lines(batch)
+        arrived = peer.frames()
+        assert len(arrived) == len(batch)
+        assert all(map(operator.eq, arrived, lines(batch)))  # a diff would be of 20 MB
         assert rounds > 1
         assert len(peer.connections) == rounds
         assert any(peer.rests())
