@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from effort import Case, Effort
 from measuring import lines_in
 
 TITLE = "Processes on one rolling file"
+OURS = ("ours", "ours_queued")
 SLOWER = 8  # concurrent-log-handler gets so many times fewer events
 
 
@@ -46,6 +48,10 @@ def _work(contestant: str, path: Path, share: int, warm_up: int, start: Any, end
 
 def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[str, float]:
     """From when the first begins to when the last has everything in the file."""
+    if contestant not in OURS and importlib.util.find_spec(contestant) is None:
+        # Here, and not in the children: nobody would hear them, and wait for what they count.
+        msg = f"No module named {contestant!r}"
+        raise ModuleNotFoundError(msg)
     path = directory / "app.jsonl"
     count = options["processes"]
     share = max(options["events"] // count, 1)
