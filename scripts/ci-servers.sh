@@ -57,7 +57,7 @@ missing=$(absent | tr '\n' ' ')
 jars() {
     list=$(mktemp)
     for try in 1 2; do
-        bounded 150 mvn --batch-mode --quiet --file "tests/servers/$1/pom.xml" \
+        bounded 150 mvn --batch-mode --quiet -Dstyle.color=never --file "tests/servers/$1/pom.xml" \
             dependency:build-classpath "-Dmdep.outputFile=$list" </dev/null
         status=$?
         if [ "$status" = 0 ] && [ -s "$list" ]; then
