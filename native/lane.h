@@ -35,7 +35,8 @@ typedef struct {
 } Call;
 
 /* Bits of `kinds`, a byte for each keyword: which types of values may stand there. */
-enum { KIND_STR = 1, KIND_INT = 2, KIND_FLOAT = 4, KIND_BOOL = 8, KIND_NONE = 16 };
+enum { KIND_STR = 1, KIND_INT = 2, KIND_FLOAT = 4, KIND_BOOL = 8, KIND_NONE = 16, KIND_ARRAY = 32 };
+enum { ARRAY_MAX = 64 };
 
 /* A context variable and its `get`. */
 typedef struct {

@@ -142,6 +142,8 @@ keys_of(Lane *lane, PyObject *names, Call **found, PyObject **keys, PyObject **k
     return 0;
 }
 
+static int is_even(PyObject *array, char kinds);
+
 /* Whether a value is of one of the kinds, and a number that an index can hold. */
 static int
 is_of(PyObject *value, char kinds)
@@ -160,7 +162,24 @@ is_of(PyObject *value, char kinds)
     if (type == &PyBool_Type) {
         return kinds & KIND_BOOL;
     }
+    if (type == &PyList_Type && (kinds & KIND_ARRAY)) {
+        return is_even(value, (char)(kinds & ~(KIND_ARRAY | KIND_NONE)));
+    }
     return value == Py_None && (kinds & KIND_NONE);
+}
+
+/* Whether an array has members, all of the same one of the kinds. */
+static int
+is_even(PyObject *array, char kinds)
+{
+    Py_ssize_t size = PyList_Size(array);
+    for (Py_ssize_t index = 0; index < size; index++) {
+        PyObject *item = PyList_GetItem(array, index);
+        if (Py_TYPE(item) != Py_TYPE(PyList_GetItem(array, 0)) || !is_of(item, kinds)) {
+            return 0;
+        }
+    }
+    return size > 0 && size <= ARRAY_MAX;
 }
 
 static int

@@ -28,6 +28,7 @@ __all__ = ["ECSPieces"]
 
 _BITS: Final[dict[type, int]] = {str: 1, int: 2, float: 4, bool: 8, type(None): 16}
 """As in ``native/lane.h``."""
+_ARRAYS: Final = 32
 
 _THREADS_MAX: Final = 1_000
 
@@ -54,6 +55,7 @@ class ECSPieces(Pieces):
         timestamps: TimestampSource,
     ) -> None:
         self._types_of = ecs.plan.types_of
+        self._arrays = ecs.plan.takes_arrays
         super().__init__(pipeline, ecs.limits, {}, {*reserved, *static}, processors, timestamps)
         self.longest = min(self.longest, ecs.harmless)
         self.fixed = ecs.fixed_members()
@@ -93,7 +95,8 @@ class ECSPieces(Pieces):
         known = [self._types_of(name, NO_TYPES) for name in names]
         if not all(known):
             raise NotYetPlainError
-        return bytes(sum(_BITS.get(kind, 0) for kind in types) for types in known)
+        arrays = _ARRAYS if self._arrays else 0
+        return bytes(arrays + sum(_BITS.get(kind, 0) for kind in types) for types in known)
 
     def _thread(self) -> bytes:
         name = current_thread().name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct.processors._ecs_fields import ecs_fields
 from pylog_struct.processors._ecs_names import is_claimed, is_sound
-from pylog_struct.processors._ecs_plain import SCALARS
+from pylog_struct.processors._ecs_plain import SCALARS, in_range
 from pylog_struct.processors._field_types import passing
 
 if TYPE_CHECKING:
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from pylog_struct.processors._ecs_shape import Shape
     from pylog_struct.processors.type_guard import TypeGuard
 
-__all__ = ["NO_TYPES", "QuickPlan"]
+__all__ = ["NO_TYPES", "QuickPlan", "is_even"]
 
 NO_TYPES: Final[frozenset[type]] = frozenset()
 """Of a field that has to go the thorough way."""
 
+_NULL: Final = frozenset({type(None)})
 _PLAN_MAX: Final = 4_096  # keys; more come only without a guard
 
 
@@ -32,21 +33,22 @@ class QuickPlan:
     Threads: thread-safe.
     """
 
-    __slots__ = ("_guard", "_types", "types_of")
+    __slots__ = ("_guard", "_types", "takes_arrays", "types_of")
 
     def __init__(self, guard: TypeGuard | None) -> None:
         self._guard = guard
         self._types: dict[str, frozenset[type]] = {}
         self.types_of: Callable[..., Any] = self._types.get
         """``types_of(key)``: the types of values that may stand there as they are, or None."""
+        self.takes_arrays = guard is not None
+        """Whether arrays of them may, too: a guard has one type for a field and for arrays in it."""
 
     def learn(self, rest: dict[str, Any], shape: Shape) -> None:
         """Note which keys may go the quick way from now on, with which types of values."""
         for key, value in shape.fields.items():
             if (
-                type(value) not in SCALARS
-                or value is not rest.get(key)
-                or key in self._types
+                key in self._types
+                or not self._is_unchanged(value, rest.get(key))
                 or len(self._types) >= _PLAN_MAX
             ):
                 continue
@@ -61,3 +63,19 @@ class QuickPlan:
                 types = SCALARS if alone else NO_TYPES
             if types:
                 self._types[key] = types
+
+    def _is_unchanged(self, value: Any, given: Any) -> bool:
+        """Whether a field stands in the document as the call gave it."""
+        if type(value) is list and self.takes_arrays:
+            return value == given and is_even(value, SCALARS)
+        return type(value) in SCALARS and value is given
+
+
+def is_even(array: list[Any], types: frozenset[type]) -> bool:
+    """Whether an array has members, all of one of the *types*, none of them null."""
+    kinds = set(map(type, array))
+    return len(kinds) == 1 and kinds <= types and kinds.isdisjoint(_NULL) and _in_range(array)
+
+
+def _in_range(array: list[Any]) -> bool:
+    return all(map(in_range, array))

@@ -33,7 +33,7 @@ from pylog_struct.processors._ecs_plain import (
     process_name,
     sanitised_event,
 )
-from pylog_struct.processors._ecs_plan import NO_TYPES, QuickPlan
+from pylog_struct.processors._ecs_plan import NO_TYPES, QuickPlan, is_even
 from pylog_struct.processors._ecs_shape import Shape
 from pylog_struct.processors._field_types import MISFIT, fitted
 from pylog_struct.processors._origin import ORIGIN, note_origin
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ECS"]
 
+_ARRAY_MAX: Final = 64  # members of an array that may go the quick way
 _PIECES_MAX: Final = 1_000  # levels, loggers and threads; beyond it they are encoded anew
 _THREAD: Final = frozenset({"process.thread.name"})
 _ORIGIN_FIELDS: Final = frozenset(
@@ -257,6 +258,13 @@ class ECS:
         aliases = False
         for key, value in fields.items():
             kind = type(value)
+            if kind is list and len(value) <= _ARRAY_MAX and self._plan.takes_arrays:
+                fields[key] = copy = value[:]  # nobody changes it between the look and the encoder
+                if not is_even(copy, types_of(key, NO_TYPES)):
+                    return None
+                if type(copy[0]) is str:
+                    text += sum(map(len, copy))
+                continue
             if kind not in types_of(key, NO_TYPES):
                 alias = ALIASES.get(key)
                 if alias is None or kind is not alias[1] or alias[2] not in fields:

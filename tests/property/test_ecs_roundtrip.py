@@ -94,6 +94,33 @@ def test_the_quick_way_gives_what_the_thorough_one_gives(fields):
     assert quick is None or strict_loads(quick) == thorough
 
 
+SOME = st.text("abc09-€", max_size=6) | st.integers(-5, 5) | st.booleans() | st.floats(width=32)
+ARRAYS = st.lists(SOME, max_size=4) | st.lists(st.just("x"), max_size=80) | SOME
+
+
+@QUIET
+@given(*[st.dictionaries(st.sampled_from(["tags", "a", "b"]), ARRAYS, max_size=3)] * 2)
+def test_arrays_go_the_quick_way_only_where_it_changes_nothing(first, second):
+    renderer = ECS()
+    renderer.render(event(first))
+    quick = renderer._quickly(event(second))
+    thorough = strict_loads(renderer._thoroughly(event(second)))
+
+    assert quick is None or strict_loads(quick) == thorough
+
+
+def test_an_array_of_texts_goes_the_quick_way_from_the_second_event_on():
+    renderer = ECS()
+    renderer.render(event({"items": ["a", "b"]}))
+
+    quick = renderer._quickly(event({"items": ["c"]}))
+    assert strict_loads(quick)["items"] == ["c"]
+    assert renderer._quickly(event({"items": ["c", None]})) is None
+    assert renderer._quickly(event({"items": ["c", 1]})) is None
+    assert renderer._quickly(event({"items": []})) is None
+    assert renderer._quickly(event({"items": [1]})) is None
+
+
 PLAIN_EVENTS = st.dictionaries(
     st.from_regex(r"[a-z]{1,6}(\.[a-z]{1,3})?", fullmatch=True) | st.sampled_from(WORDS),
     st.recursive(
