@@ -57,20 +57,21 @@ missing=$(absent | tr '\n' ' ')
 jars() {
     list=$(mktemp)
     for try in 1 2; do
-        bounded 150 mvn --batch-mode --quiet -Dstyle.color=never --file "tests/servers/$1/pom.xml" \
-            dependency:build-classpath "-Dmdep.outputFile=$list" </dev/null
+        bounded 150 mvn --batch-mode --quiet --file "tests/servers/$1/pom.xml" \
+            dependency:build-classpath "-Dmdep.outputFile=$list" </dev/null >"$list.said" 2>&1
         status=$?
         if [ "$status" = 0 ] && [ -s "$list" ]; then
-            rm -f "$list"
+            rm -f "$list" "$list.said"
             return 0
         fi
+        head -n 3 "$list.said"
         case $status in
             124 | 137) why="it took longer than 150 s" ;;
             *) why="Maven ended with $status" ;;
         esac
         say "no jars for $1 at attempt $try: $why"
     done
-    rm -f "$list"
+    rm -f "$list" "$list.said"
     return 1
 }
 
