@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from support.process import run
 
 SETUP = """
@@ -187,3 +190,31 @@ join(child(work))
     )
 
     assert len(events(done)) == 5
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_ecs_documents_name_the_process_that_logged(queued):
+    done = run(
+        f"""
+        import os, structlog, pylog_struct
+        from pylog_struct.sinks import QueueSink, StreamSink
+
+        sink = StreamSink("stdout")
+        pylog_struct.configure(sink=QueueSink(sink) if {queued} else sink, format="ecs")
+        log = structlog.get_logger("x")
+        for number in range(3):
+            log.info("parent", number=number, own=os.getpid())
+        child = os.fork()
+        if child == 0:
+            for number in range(3):
+                log.info("child", number=number, own=os.getpid())
+            raise SystemExit(0)
+        os.waitpid(child, 0)
+        log.info("parent", number=3, own=os.getpid())
+        """
+    )
+
+    documents = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(documents) == 7
+    assert all(document["process.pid"] == document["own"] for document in documents)
+    assert len({document["own"] for document in documents}) == 2
