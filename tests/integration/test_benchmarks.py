@@ -112,6 +112,8 @@ class TestScenarios:
         if "missing" in found:
             assert case.contestant not in OURS, found["missing"]
             pytest.skip(found["missing"])
+        if case.contestant not in OURS and "not done after" in found.get("error", ""):
+            return  # their processes can wait for each other for minutes; the report names it
         assert "error" not in found, found
         assert found["lost"] == 0
         assert not found.get("failed")
