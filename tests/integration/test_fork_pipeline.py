@@ -196,9 +196,10 @@ join(child(work))
 def test_ecs_documents_name_the_process_that_logged(queued):
     done = run(
         f"""
-        import os, structlog, pylog_struct
+        import os, warnings, structlog, pylog_struct
         from pylog_struct.sinks import QueueSink, StreamSink
 
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: fork() with threads around
         sink = StreamSink("stdout")
         pylog_struct.configure(sink=QueueSink(sink) if {queued} else sink, format="ecs")
         log = structlog.get_logger("x")
