@@ -40,7 +40,7 @@ class QuickPlan:
         self._types: dict[str, frozenset[type]] = {}
         self.types_of: Callable[..., Any] = self._types.get
         """``types_of(key)``: the types of values that may stand there as they are, or None."""
-        self.takes_arrays = guard is not None
+        self.takes_arrays: bool = guard is not None
         """Whether arrays of them may, too: a guard has one type for a field and for arrays in it."""
 
     def learn(self, rest: dict[str, Any], shape: Shape) -> None:
