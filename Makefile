@@ -40,7 +40,7 @@ demo:
 # anything can import the package.  "make coverage-report" shows the result, and fails under 95 %.
 .PHONY: test
 test:
-	$(call setup,test demo)
+	$(call setup,test web demo)
 ifdef COVERAGE
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m pytest $(WORKERS) $(ARGS)
@@ -72,7 +72,7 @@ readme:
 
 .PHONY: lint
 lint:
-	$(call setup,test demo lint)
+	$(call setup,test web demo lint)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from pylog_struct import diagnostics, fork
+from pylog_struct._background import BackgroundThread
 
 __all__ = ["JANITOR", "Janitor"]
 
@@ -45,8 +46,10 @@ class Janitor:
         polls = {owner: (0.0, poll) for owner, (_, poll) in self._polls.items()}
         self._forget()
         self._polls = polls
-        if polls:
-            with self._changed:
+
+    def _go_on_in_child(self) -> None:
+        with self._changed:
+            if self._polls:
                 self._wake()
 
     def submit(self, owner: Hashable, job: Callable[[], None]) -> None:
@@ -93,7 +96,7 @@ class Janitor:
         if self._thread is not None and self._thread.is_alive():
             self._changed.notify_all()
             return True
-        thread = threading.Thread(target=self._loop, name="pylog-janitor", daemon=True)
+        thread = BackgroundThread(target=self._loop, name="pylog-janitor")
         try:
             thread.start()
         except RuntimeError:  # the interpreter is shutting down
@@ -142,6 +145,7 @@ class Janitor:
             return min((max(at - now, 0.0) for at, _ in self._polls.values()), default=_IDLE)
 
     def _loop(self) -> None:
+        current = threading.current_thread()  # now: gevent's patches give it another one
         while True:
             try:
                 self._run_jobs()
@@ -149,7 +153,7 @@ class Janitor:
                 diagnostics.report("janitor", "background file work wanted to exit", error)
             wait = self._run_polls()
             with self._changed:
-                if self._thread is not threading.current_thread():
+                if self._thread is not current:
                     return  # replaced after a fork
                 if self._jobs:
                     continue

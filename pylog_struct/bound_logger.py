@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pylog_struct.fast_lane import FastLane
 
-__all__ = ["BoundLogger", "get_logger"]
+__all__ = ["BoundLogger", "get_logger", "go_step_by_step", "hold_below"]
 
 
 def _number(level: Any) -> int:
@@ -181,6 +181,8 @@ class BoundLogger(BoundLoggerBase):
         level = level if type(level) is int else _number(level)
         if level >= self._logger.level:
             ACTIVE.emit(self, level, level_name(level), event, args, fields)
+        elif _HOLD:
+            _HOLD[0](self, level, level_name(level), event, args, fields)
 
     def alog(
         self, level: int | str, event: Any = None, /, *args: Any, **fields: Any
@@ -189,6 +191,8 @@ class BoundLogger(BoundLoggerBase):
         level = level if type(level) is int else _number(level)
         if level >= self._logger.level:
             return self._alog(level, level_name(level), event, args, fields)
+        if _HOLD:
+            _HOLD[0](self, level, level_name(level), event, args, fields)
         return Delivery()
 
     @property
@@ -222,18 +226,85 @@ def _rebuild(name: str, context: dict[str, Any]) -> BoundLogger:
 
 
 _ALIASES: Final = {"info": ("msg",), "warning": ("warn",), "critical": ("fatal",)}
-_NUMBERS: Final = dict(zip(LEVEL_NAMES, (DEBUG, INFO, WARNING, ERROR, CRITICAL), strict=True))
+_NUMBERS: Final[dict[str, int]] = dict(
+    zip(LEVEL_NAMES, (DEBUG, INFO, WARNING, ERROR, CRITICAL), strict=True)
+)
+
+
+_SLOW: Final[set[str]] = set()  # methods that leave the lanes alone
+_COMPILED: Final = {} if SPEED is None else SPEED.methods_for(BoundLogger)
 
 
 def _install_methods(lane: FastLane | None) -> None:
     """Give the class the methods of a fast lane, or those that let every event go step by step."""
     for name, level in _NUMBERS.items():
-        method = _method(level, name) if lane is None else lane.method(level, name)
+        if lane is None or name in _SLOW:
+            method: Callable[..., None] | None = _method(level, name)
+        else:
+            method = lane.method(level, name)
         if method is not None:
             _set_method(name, _named_method(method, name))
 
 
+def go_step_by_step(*names: str) -> None:
+    """Let the events of these methods go step by step, whatever the lane; none: all as it was.
+
+    For somebody who wants to see each of them (:func:`pylog_struct.pipeline.watch`).
+    """
+    _SLOW.clear()
+    _SLOW.update(names)
+    _install_methods(ACTIVE.lane)
+    for name, method in _COMPILED.items():
+        if name not in _SLOW:
+            _set_method(name, method)
+
+
+_HOLD: Final[list[Callable[..., None]]] = []  # who wants what a logger's level does not let through
+_HELD: Final[set[str]] = set()  # of which methods
+_ASYNC: Final[dict[str, Any]] = {name: vars(BoundLogger)[f"a{name}"] for name in LEVEL_NAMES}
+
+
+def hold_below(hold: Callable[..., None] | None, *names: str) -> None:
+    """Hand events of these methods that are below their logger's level to *hold*; None: all as it was.
+
+    It gets the logger, the level, its name, the event, its ``%`` arguments and the fields.  What is
+    not below the level goes on, step by step; the other methods are left alone.
+    """
+    _HOLD[:] = [] if hold is None else [hold]
+    _HELD.clear()
+    _HELD.update(names)
+    go_step_by_step(*_SLOW)
+    for name, method in _ASYNC.items():
+        made = _holding(name)[1] if name in _HELD else method
+        for one in (name, *_ALIASES.get(name, ())):
+            setattr(BoundLogger, f"a{one}", made)
+
+
+def _holding(name: str) -> tuple[Callable[..., None], Callable[..., Any]]:
+    """Return the method of a level, and its awaitable form, that hand over what they do not emit."""
+    level, hold = _NUMBERS[name], _HOLD[0]
+
+    def log(self: BoundLogger, event: Any = None, /, *args: Any, **fields: Any) -> None:
+        if level >= self._logger.level:
+            ACTIVE.emit(self, level, name, event, args, fields)
+        else:
+            hold(self, level, name, event, args, fields)
+
+    def alog(
+        self: BoundLogger, event: Any = None, /, *args: Any, **fields: Any
+    ) -> Coroutine[Any, Any, None]:
+        if level >= self._logger.level:
+            return self._alog(level, name, event, args, fields)
+        hold(self, level, name, event, args, fields)
+        return Delivery()
+
+    alog.__name__ = alog.__qualname__ = f"a{name}"
+    return _named_method(log, name), alog
+
+
 def _set_method(name: str, method: Callable[..., Any]) -> None:
+    if name in _HELD:
+        method = _holding(name)[0]
     for one in (name, *_ALIASES.get(name, ())):
         setattr(BoundLogger, one, method)
 
@@ -241,7 +312,7 @@ def _set_method(name: str, method: Callable[..., Any]) -> None:
 if SPEED is None:
     ACTIVE.set_up(step_by_step, _install_methods)
 else:
-    for _name, _compiled in SPEED.methods_for(BoundLogger).items():
+    for _name, _compiled in _COMPILED.items():
         _set_method(_name, _compiled)
     ACTIVE.set_up(step_by_step, lambda _lane: None)
 

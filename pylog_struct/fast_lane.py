@@ -75,6 +75,7 @@ _EVENT_LENGTH: Final = 128
 _NAMES_MAX: Final = 1_000  # sets of keywords remembered
 _QUICK: Final = (Callsite, SequenceNumber)
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_ONLY_TEXT: Final = frozenset({str})
 
 
 class NotYetPlainError(NotPlainError):
@@ -189,7 +190,10 @@ class Pieces:
             return b""
         if len(fields) > FIELDS_MAX:
             raise NotPlainError
-        line = orjson.dumps(PlainCopy(self.limits).object(fields, self.limits.max_depth))
+        if _ONLY_TEXT.issuperset(map(type, fields.values())):  # most of what is bound
+            line = orjson.dumps(fields)
+        else:
+            line = orjson.dumps(PlainCopy(self.limits).object(fields, self.limits.max_depth))
         if len(line) > self.longest:
             raise NotPlainError
         return b",%b" % line[1:-1]
@@ -261,7 +265,7 @@ class Pieces:
         Raises:
             NotYetPlainError: it may be later.
         """
-        if len(names) > FIELDS_MAX or any(type(name) is not str for name in names):
+        if len(names) > FIELDS_MAX or not _ONLY_TEXT.issuperset(map(type, names)):
             return None
         try:
             return self._names[names]

@@ -3,7 +3,9 @@
 Before a fork nothing is stopped and no queue is drained; locks named with :func:`hold` are taken,
 so that no other thread is inside them.  In the child every registered object gets a call of
 ``_after_fork_in_child``: new locks, no inherited backlog (the parent keeps it), threads and
-connections start again on first use.
+connections start again on first use.  Who must start a thread at once does so in ``_go_on_in_child``,
+which is called when all have forgotten the parent: it would find the parent's numbers, or a lock that
+is exchanged in its hands.
 """
 
 from __future__ import annotations
@@ -74,13 +76,18 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     _after_in_parent()
     diagnostics.reset()
-    for thing in _snapshot(_objects):
-        try:
-            thing._after_fork_in_child()
-        except Exception as error:
-            diagnostics.report(
-                "fork", f"could not re-arm {type(thing).__name__} after a fork", error
-            )
+    things = _snapshot(_objects)
+    for name in ("_after_fork_in_child", "_go_on_in_child"):
+        for thing in things:
+            call = getattr(thing, name, None)
+            if call is None:
+                continue
+            try:
+                call()
+            except Exception as error:
+                diagnostics.report(
+                    "fork", f"could not re-arm {type(thing).__name__} after a fork", error
+                )
 
 
 if hasattr(os, "register_at_fork"):

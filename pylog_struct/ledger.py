@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from bisect import bisect_left
 from dataclasses import field
 from enum import StrEnum
@@ -15,6 +16,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from pylog_struct import diagnostics
 from pylog_struct._frozen import frozen
 from pylog_struct.levels import level_label
 
@@ -203,6 +205,7 @@ class SinkLedger:
         "dropped",
         "drops",
         "errors",
+        "last_error",
         "received",
         "received_by_level",
         "waiting",
@@ -226,6 +229,8 @@ class SinkLedger:
         self.bytes_written: int = 0
         self.drops: dict[tuple[str, str], int] = {}
         self.errors: dict[str, int] = {}
+        # When (Unix time) and what, in one line: for people who look, not for the metrics.
+        self.last_error: tuple[float, str] | None = None
         self.received_by_level: dict[int, int] = {}
         self.details: dict[str, float] = {}
         self.write_seconds: LatencyHistogram = LatencyHistogram()
@@ -291,7 +296,9 @@ class SinkLedger:
     def failed(self, error: BaseException, *, seconds: float | None = None) -> None:
         """A call to the destination failed; says nothing about records."""
         name = type(error).__name__
+        last = time.time(), diagnostics.describe(error)
         with self._lock:
+            self.last_error = last
             try:
                 self.errors[name] += 1
             except KeyError:

@@ -36,6 +36,7 @@ __all__ = [
     "current_manager",
     "current_manager_or_none",
     "name_sinks",
+    "on_start",
 ]
 
 _P = ParamSpec("_P")
@@ -235,6 +236,8 @@ class LogManager:
             _set_current(self)
             if previous is not None:
                 previous.hand_over(keep)
+        for observer in _observers:
+            observer()
         # Hooks that both have stay in place all the time: nothing slips through in between.
         self._hooks.install(None if previous is None else previous._hooks)
 
@@ -318,6 +321,14 @@ class LogManager:
 # -- the current manager --------------------------------------------------------------------------
 
 _current: LogManager | None = None
+
+
+_observers: list[Callable[[], None]] = []
+
+
+def on_start(observer: Callable[[], None]) -> None:
+    """Call *observer* whenever a manager has taken over; it must not raise."""
+    _observers.append(observer)
 
 
 def _set_current(manager: LogManager) -> None:

@@ -67,13 +67,13 @@ class Pipeline:
         self.discarded: dict[str, int] = {}
         self.errors: dict[str, int] = {}
 
-    def discard(self, level: str) -> None:
-        """Count an event that a processor dropped on purpose."""
+    def discard(self, level: str, number: int = 1) -> None:
+        """Count events that were dropped on purpose before they reached a sink: by a processor, say."""
         with self._lock:  # no call between reading and storing: a signal handler may log there
             try:
-                self.discarded[level] += 1
+                self.discarded[level] += number
             except KeyError:
-                self.discarded[level] = 1
+                self.discarded[level] = number
 
     def error(self, stage: str) -> None:
         """Count trouble at a stage; the event went on."""

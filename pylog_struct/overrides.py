@@ -51,6 +51,21 @@ class LevelControl:
         if duration is not None:
             JANITOR.schedule(self, self.poll)
 
+    def revert(self, prefix: str) -> bool:
+        """Take back now what was set for *prefix* with a duration; False if there is nothing."""
+        prefix = "" if prefix == ROOT_NAME else prefix
+        with self._lock:
+            pending = self._reverts.pop(prefix, None)
+            if pending is not None:
+                self._apply(prefix, pending[1])
+        return pending is not None
+
+    def left(self) -> dict[str, float]:
+        """Return for each prefix with a duration the seconds until it reverts."""
+        with self._lock:
+            now = self._clock.monotonic()
+            return {prefix: max(when - now, 0.0) for prefix, (when, _) in self._reverts.items()}
+
     def poll(self, _now: float) -> float | None:
         """Take back what is due; return seconds until the next one."""
         with self._lock:

@@ -18,6 +18,7 @@ import orjson
 import structlog
 
 from pylog_struct import diagnostics
+from pylog_struct._lazy import loaded
 from pylog_struct.active import ACTIVE
 from pylog_struct.errors import PylogError, SinkClosedError
 from pylog_struct.fast_lane import FastLane, make_fast_lane
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pylog_struct.sinks.base import BaseSink
     from pylog_struct.thresholds import NamedLogger
 
-__all__ = ["RESERVED", "Pipeline", "Renderer", "as_line"]
+__all__ = ["RESERVED", "Pipeline", "Renderer", "as_line", "watch"]
 
 Renderer = Callable[[Mapping[str, Any]], bytes]
 
@@ -100,6 +101,12 @@ class Pipeline:
         self._exceptions = exceptions or ExceptionFormatter()
         self._now = timestamps or TimestampSource()
         self._depth = _Depth()
+
+    @property
+    def renders_ecs(self) -> bool:
+        """Whether the lines are documents of the Elastic Common Schema: their fields have its names."""
+        renderer = getattr(self._render, "__self__", None)
+        return isinstance(renderer, loaded("pylog_struct.processors.ecs", "ECS"))
 
     def entrance(self) -> tuple[Any, Any, Any, Any]:
         """Return what ``QueueSink.entrance`` does, or four times None if the root is no queue."""
@@ -350,6 +357,23 @@ class Pipeline:
             **fields,
         }
         return Record(level, self._render(document), now / 1e9)
+
+
+_deliver: Final = Pipeline.deliver
+
+
+def watch(seen: Callable[[Record], None] | None) -> None:
+    """Have *seen* called with every record that is delivered step by step, by any pipeline; None ends it.
+
+    It must neither raise nor log.  While nobody watches, this costs nothing.
+    """
+
+    def deliver(self: Pipeline, record: Record) -> None:
+        if seen is not None:
+            seen(record)
+        _deliver(self, record)
+
+    Pipeline.deliver = _deliver if seen is None else deliver  # type: ignore[method-assign]
 
 
 def _rehome(fields: dict[str, Any], clashes: Iterable[str]) -> dict[str, Any]:

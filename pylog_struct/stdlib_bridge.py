@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pylog_struct import fork
 from pylog_struct._clients import diverts_record, diverts_warning
+from pylog_struct._exception_context import context_of
 from pylog_struct.active import ACTIVE
 from pylog_struct.dispatch import level_name
 from pylog_struct.levels import WARNING
@@ -16,9 +18,16 @@ from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.thresholds import THRESHOLDS, named_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pylog_struct.pipeline import Pipeline
 
-__all__ = ["BRIDGE", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
+__all__ = ["BRIDGE", "SHAPES", "WARNINGS", "Bridge", "BridgeHandler", "WarningsHook"]
+
+SHAPES: Final[dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any]], str | None]]] = {}
+"""By logger name: what makes fields of a record's arguments, for records that are data in the form of
+a sentence (a server's access log).  It adds to the fields and returns the event's name, or returns
+None and the record stays a sentence."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SPECIAL: Final = frozenset({"exc_info", "stack_info"})
@@ -104,10 +113,15 @@ def _forward(pipeline: Pipeline, record: logging.LogRecord) -> None:
         args = (args,)
     if record.exc_info:
         fields["exc_info"] = record.exc_info
+        for key, value in context_of(record.exc_info[1]).items():
+            fields.setdefault(key, value)
     elif record.exc_text:
         fields["exc_text"] = record.exc_text
     if record.stack_info:
         fields["stack_info"] = record.stack_info
+    shape = SHAPES.get(record.name)
+    if shape is not None and (name := shape(event, args, fields)) is not None:
+        event, args = name, ()
     pipeline.emit(
         record.levelno,
         record.levelname.lower() if record.levelname else level_name(record.levelno),
@@ -154,6 +168,24 @@ def _make_record_of(original: Any) -> Any:
     return make_record
 
 
+def _learn_uvicorn() -> None:
+    from pylog_struct.web import _server_uvicorn  # noqa: PLC0415 - only where there is uvicorn
+
+    _server_uvicorn.register()
+
+
+def _first_access(event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> str | None:
+    """Stand in until the first record: uvicorn was imported after ``configure``.
+
+    It logs that record from its event loop, in the middle of a request: never in a signal handler.
+    """
+    _learn_uvicorn()
+    return SHAPES["uvicorn.access"](event, args, fields)
+
+
+SHAPES["uvicorn.access"] = _first_access
+
+
 class Bridge:
     """Puts a :class:`BridgeHandler` on the root logger, and takes it away again.
 
@@ -189,6 +221,8 @@ class Bridge:
             self._make_record = (original, _make_record_of(original))
             logging.Logger.makeRecord = self._make_record[1]  # type: ignore[method-assign]
             self._installed = True
+            if "uvicorn" in sys.modules:  # nothing is imported by a log call that can be before it
+                _learn_uvicorn()
         self.apply(THRESHOLDS.effective(""))
 
     def apply(self, level: int) -> None:

@@ -33,13 +33,15 @@ class QuickPlan:
     Threads: thread-safe.
     """
 
-    __slots__ = ("_guard", "_types", "takes_arrays", "types_of")
+    __slots__ = ("_guard", "_types", "addresses", "takes_arrays", "types_of")
 
     def __init__(self, guard: TypeGuard | None) -> None:
         self._guard = guard
         self._types: dict[str, frozenset[type]] = {}
         self.types_of: Callable[..., Any] = self._types.get
         """``types_of(key)``: the types of values that may stand there as they are, or None."""
+        self.addresses: set[str] = set()
+        """Keys whose values are texts that have to be looked at: those of IP addresses."""
         self.takes_arrays: bool = guard is not None
         """Whether arrays of them may, too: a guard has one type for a field and for arrays in it."""
 
@@ -52,11 +54,11 @@ class QuickPlan:
                 or len(self._types) >= _PLAN_MAX
             ):
                 continue
-            if self._guard is not None:
-                kind = self._guard.type_of(key)
+            if self._guard is not None or key in ecs_fields():
+                kind = ecs_fields()[key] if self._guard is None else self._guard.type_of(key)
                 types = NO_TYPES if kind is None else passing(kind)
-            elif key in ecs_fields():
-                types = passing(ecs_fields()[key])
+                if kind == "ip" and type(value) is str and len(self.addresses) < _PLAN_MAX:
+                    self.addresses.add(key)
             else:
                 # Without a guard only names within one document can clash.
                 alone = "." not in key and is_sound(key) and not is_claimed(key)

@@ -253,7 +253,7 @@ class ECS:
             return None
         if self._own is None:
             self._find_own()
-        types_of = self._types_of
+        types_of, addresses = self._types_of, self._plan.addresses
         text = len(message)
         aliases = False
         for key, value in fields.items():
@@ -266,6 +266,9 @@ class ECS:
                     text += sum(map(len, copy))
                 continue
             if kind not in types_of(key, NO_TYPES):
+                if kind is str and key in addresses and fitted("ip", value) is value:
+                    text += len(value)
+                    continue
                 alias = ALIASES.get(key)
                 if alias is None or kind is not alias[1] or alias[2] not in fields:
                     return None

@@ -332,6 +332,7 @@ class QueueSink(BaseSink):
     def _after_fork_in_child(self) -> None:
         # The parent's worker, backlog and file stay the parent's; this process starts on first use.
         super()._after_fork_in_child()
+        self._worker.disown()
         self._spill.forget()
         self.ledger.reset()
         self._arm()

@@ -167,7 +167,9 @@ class StreamSink(BaseSink):
         return stream
 
     def _current_or_none(self) -> Any:
-        return getattr(sys, self._stream, None) if isinstance(self._stream, str) else self._stream
+        stream = getattr(sys, self._stream, None) if isinstance(self._stream, str) else self._stream
+        # What turns prints into events stands in front of the stream; its own events go behind it.
+        return getattr(stream, "pylog_struct_behind", stream)
 
     def _patience(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else min(timeout, self._timeout)

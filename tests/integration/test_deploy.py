@@ -230,6 +230,7 @@ def test_logstash_s_braces_are_even():
 def test_the_overview_names_what_is_there():
     overview = (DEPLOY / "README.md").read_text("utf-8")
     named = re.findall(r"^\| `(\S+?)`", overview, re.MULTILINE)
-    assert {"compose.yaml", "rsyslog/", *(f"{name}/" for name in SHIPPERS)} <= set(named)
+    wanted = {"compose.yaml", "rsyslog/", "prometheus/", "grafana/"}
+    assert wanted | {f"{name}/" for name in SHIPPERS} <= set(named)
     for name in named:
         assert (DEPLOY / name).exists(), name

@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from pylog_struct import _janitor
+from pylog_struct import _janitor, fork
 from pylog_struct._janitor import Janitor
 
 _LONG = 20.0  # seconds; only a broken janitor takes them
@@ -412,6 +412,28 @@ def test_a_child_works_whatever_the_parents_threads_were_doing(janitor):
         for thread in threads:
             thread.join()
     assert answers == [True] * 25
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_polls_only_when_everybody_has_forgotten_the_parent(janitor):
+    """It would publish the parent's numbers as the child's, and release locks that are exchanged."""
+    parent, seen, polled = os.getpid(), [], threading.Event()
+
+    class Slow:
+        def __init__(self):
+            fork.register(self)
+
+        def _after_fork_in_child(self):
+            seen.append(polled.wait(0.01))
+
+    def poll(_now):
+        if os.getpid() != parent:
+            polled.set()
+        return 0.001
+
+    many = [Slow() for _ in range(20)]  # they are called in no order
+    janitor.schedule("timed", poll)
+    assert _in_child(lambda: polled.wait(_LONG) and seen == [False] * len(many))
 
 
 def test_a_thread_that_was_replaced_ends(janitor):

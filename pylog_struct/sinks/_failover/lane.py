@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import diagnostics
+from pylog_struct._background import BackgroundThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,9 +125,7 @@ class Lane:
         """Make sure that a thread runs; the caller holds the lock."""
         if self._thread is None:
             # Started anew after a pause, so an application that is idle has no idle threads.
-            self._thread = threading.Thread(
-                target=self._loop, name=f"pylog-lane-{self._name}", daemon=True
-            )
+            self._thread = BackgroundThread(target=self._loop, name=f"pylog-lane-{self._name}")
             self._thread.start()
         self._changed.notify_all()
 

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import diagnostics
+from pylog_struct._background import BackgroundThread
 from pylog_struct.sinks._queue.buffer import NEVER
 from pylog_struct.sinks._queue.delivery import Backoff
 from pylog_struct.sinks._queue.flush_request import FlushRequests
@@ -79,6 +80,7 @@ class QueueWorker:
         # Set by stop(), read by the thread.
         self._stop: Deadline | None = None
         self._abandoned = False
+        self._disowned = False
         self.stopped = threading.Event()
         """Set when the inner sinks are closed and the thread is about to end."""
         self.close_error: Exception | None = None
@@ -120,9 +122,7 @@ class QueueWorker:
                 return
             self._starting = True  # a nested call must not start another
         try:
-            thread = threading.Thread(
-                target=self._run, name=f"pylog-queue-{self._name}", daemon=True
-            )
+            thread = BackgroundThread(target=self._run, name=f"pylog-queue-{self._name}")
             thread.start()
             self._thread = thread
         except RuntimeError:  # the interpreter is shutting down, or has no thread to give
@@ -150,12 +150,16 @@ class QueueWorker:
         self._abandoned = True
         self._requests.refuse()
 
+    def disown(self) -> None:
+        """Say that this is the parent's, in a child where it may be alive: gevent's threads are."""
+        self._disowned = True
+
     # -- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
         self._ident = threading.get_ident()
         try:
-            while not self.stopped.is_set():
+            while not (self.stopped.is_set() or self._disowned):
                 try:
                     self._loop()
                 except BaseException as error:
@@ -181,6 +185,9 @@ class QueueWorker:
         if not self._adopted:
             self._adopt()
         while True:
+            if self._disowned:
+                return
+            self._ident = threading.get_ident()  # gevent's patches change it
             if self._stop is not None and (self._abandoned or self._drained(self._stop)):
                 self._finish(self._stop)
                 return

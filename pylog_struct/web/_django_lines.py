@@ -1,0 +1,73 @@
+"""Django's own loggers: its default handlers taken off, the lines of ``runserver`` as typed events."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+from urllib.parse import unquote
+
+from django.conf import settings  # type: ignore[import-untyped]
+
+from pylog_struct import diagnostics
+from pylog_struct.stdlib_bridge import BRIDGE
+from pylog_struct.web._server_access import EVENT, access_fields, whole_number
+
+__all__ = ["take_over_lines"]
+
+_SERVER: Final = "django.server"
+_REQUEST: Final = '"%s" %s %s'
+
+
+class _ServerLines(logging.Filter):
+    """Rewrites what ``runserver`` says of a request.  Never raises."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite *record* in place."""
+        try:
+            record.__dict__.pop("request", None)  # the socket
+            record.__dict__.pop("server_time", None)
+            if record.msg == _REQUEST and isinstance(record.args, tuple) and len(record.args) == 3:
+                line, status, size = record.args
+                record.msg = EVENT
+                record.args = ()
+                record.__dict__.pop("status_code", None)
+                record.__dict__.update(_fields(str(line), status, size))
+        except Exception as error:
+            diagnostics.report("django lines", "a line of runserver is left as it is", error)
+        return True
+
+
+def _fields(line: str, status: Any, size: Any) -> dict[str, Any]:
+    method, _, rest = line.partition(" ")
+    target, _, version = rest.rpartition(" ")
+    path, _, query = target.partition("?")
+    return access_fields(
+        method=method,
+        path=unquote(path),
+        query=query,
+        status=whole_number(status),
+        http_version=version.removeprefix("HTTP/"),
+        response_bytes=whole_number(size),
+    )
+
+
+_LINES: Final = _ServerLines()
+
+
+def take_over_lines() -> None:
+    """Have Django's lines go to the root logger alone, and so into the pipeline; again changes nothing.
+
+    Only the consoles of Django's default configuration are taken off: who has written a ``LOGGING``
+    of their own wants what is in it.
+    """
+    server = logging.getLogger(_SERVER)
+    if _LINES not in server.filters:
+        server.addFilter(_LINES)
+    if not BRIDGE.installed or settings.LOGGING or settings.LOGGING_CONFIG is None:
+        return
+    for name in ("django", _SERVER):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            if type(handler) is logging.StreamHandler:
+                logger.removeHandler(handler)
+        logger.propagate = True

@@ -1,0 +1,177 @@
+"""What the status page says about the sinks: the verdict in words, the four numbers, and the tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pylog_struct.web import _status_look as looks
+from pylog_struct.web import _status_units as units
+from pylog_struct.web._status_history import SPAN, Totals, series, totals
+from pylog_struct.web._status_html import Html, element, join
+from pylog_struct.web._status_look import Look, pill
+from pylog_struct.web._status_svg import sparkline
+from pylog_struct.web._status_tree import sink_tree
+from pylog_struct.web._status_verdict import Reason, State, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pylog_struct.web._status_reading import SinkReading
+
+__all__ = ["everything"]
+
+_SENTENCES: Final = {
+    Reason.NOT_CONFIGURED: ("Logging is not configured in this process yet.", ""),
+    Reason.SHUT_DOWN: ("The pipeline of this process was shut down.", ""),
+    Reason.STUCK: ("Records wait in ", ", and none has got any further."),
+    Reason.ALL_FAILED: ("Every alternative fails at ", "."),
+    Reason.NOTHING_DELIVERED: ("Nothing gets through and records are given up at ", "."),
+    Reason.ON_ALTERNATIVE: ("Not on the first choice: ", "."),
+    Reason.QUEUE_HIGH: ("Nearly full: ", "."),
+    Reason.DROPS: ("Records were dropped in the last minute by ", "."),
+    Reason.SINK_ERRORS: ("Calls failed in the last minute at ", "."),
+    Reason.ON_DISK: ("Records wait on disk for ", "."),
+    Reason.BACKLOG: ("A branch is behind the others at ", "."),
+    Reason.UNREADABLE: ("No answer in time from ", "."),
+}
+_NAMES_MAX: Final = 3
+
+
+def verdict_banner(verdict: Verdict) -> Html:
+    """Say how the pipeline is, and why."""
+    said: list[object] = []
+    if verdict.state is State.OK:
+        said.append("Everything that is logged gets through.")
+    for reason in verdict.reasons:
+        before, after = _SENTENCES[reason]
+        said += [" " if said else "", before, _names(verdict, reason), after]
+    return element(
+        "p",
+        pill(verdict.state),
+        element("span", *said),
+        class_=f"banner {verdict.state.value}",
+        role="status",
+    )
+
+
+def _names(verdict: Verdict, reason: Reason) -> Html:
+    """The sinks that are the reason, by name."""
+    names = [reading.name for reading, _, reasons in verdict.sinks if reason in reasons]
+    shown: list[object] = []
+    for name in names[:_NAMES_MAX]:
+        shown += [", " if shown else "", element("code", name)]
+    if len(names) > _NAMES_MAX:
+        shown.append(f" and {len(names) - _NAMES_MAX} more")
+    return join(shown)
+
+
+def key_numbers(look: Look) -> Html | None:
+    """Show what goes into the outermost sink, what comes out, what waits and what was lost."""
+    if not look.verdict.sinks:
+        return None
+    root = look.verdict.sinks[0][0]
+    found = totals(root)
+    capacity = root.details.get("queue.capacity")
+    waiting = 0 if found is None else found.waiting
+    lost = 0 if found is None else sum(reading.lost for reading, _, _ in look.verdict.sinks)
+    where = f"of {units.amount(capacity)} places" if capacity else "records"
+    cards = (
+        _card("Logged", look, root, looks.received, "events/s", "Events per second", "in"),
+        _card("Delivered", look, root, looks.written, "records/s", "Records per second", "out"),
+        _shown(
+            "Waiting",
+            units.amount(waiting),
+            where,
+            _peak(look, root, looks.waiting, growth=False),
+            look.plot(root, looks.waiting, "Records waiting", "wait", growth=False),
+        ),
+        _shown(
+            "Lost",
+            units.amount(lost),
+            "since the start",
+            None,
+            _loss_plot(look),
+            tone="bad" if lost else None,
+        ),
+    )
+    return element("dl", *cards, class_="cards")
+
+
+def _card(
+    title: str,
+    look: Look,
+    root: SinkReading,
+    value: Callable[[Totals], float],
+    unit: str,
+    what: str,
+    tone: str,
+) -> Html:
+    plot = look.plot(root, value, what, tone)
+    now = units.rate(look.rate(root, value))
+    return _shown(title, now, unit, _peak(look, root, value, growth=True), plot)
+
+
+def _shown(
+    title: str, number: str, unit: str, peak: str | None, plot: Html, tone: str | None = None
+) -> Html:
+    return element(
+        "div",
+        element("dt", title, element("span", peak, class_="peak") if peak else None),
+        element("dd", element("b", number, class_=tone), element("span", unit, class_="unit")),
+        element("dd", plot, class_="plots"),
+        class_="card",
+    )
+
+
+def _peak(
+    look: Look, root: SinkReading, value: Callable[[Totals], float], *, growth: bool
+) -> str | None:
+    """The most within the time that the plot shows: its scale."""
+    points = series(look.samples, root.name, value, growth=growth)
+    return f"max {units.rate(max(number for _, number in points))}" if points else None
+
+
+def _loss_plot(look: Look) -> Html:
+    names = [reading.name for reading, _, _ in look.verdict.sinks]
+    sums: dict[float, float] = {}
+    for name in names:
+        for at, number in series(look.samples, name, looks.lost, growth=True):
+            sums[at] = sums.get(at, 0.0) + number
+    points = sorted(sums.items())
+    most = max((number for _, number in points), default=0.0)
+    label = f"Records lost per second over the last {units.span(SPAN)}: {units.rate(most)} at most"
+    return sparkline(points, look.now, label, "loss")
+
+
+def nothing_yet(verdict: Verdict) -> Html | None:
+    """What to show in place of a tree."""
+    if verdict.sinks:
+        return None
+    return element(
+        "div",
+        element("h3", "Nothing is configured in this process"),
+        element(
+            "p",
+            "Call ",
+            element("code", "pylog_struct.configure()"),
+            " and this page draws its sinks. Under several workers each has its own.",
+        ),
+        class_="empty",
+    )
+
+
+def everything(look: Look) -> Html:
+    """The live part about the sinks."""
+    return join((
+        verdict_banner(look.verdict),
+        key_numbers(look),
+        element(
+            "section",
+            element(
+                "h2",
+                "Sinks",
+                element("span", f"plots: out/s in the last {units.span(SPAN)}", class_="note"),
+            ),
+            sink_tree(look) or nothing_yet(look.verdict),
+        ),
+    ))  # fmt: skip
