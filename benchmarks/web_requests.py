@@ -4,7 +4,7 @@ Three servers, each in a process of its own, with the same route:
 
 - ``uvicorn``: its own access log, plain text;
 - ``ours``: ``RequestMiddleware`` (an id, bound and echoed, and an access event with its fields as JSON)
-  into a ``QueueSink``, and uvicorn's access log turned off;
+  into a ``QueueSink`` with a linger, and uvicorn's access log turned off;
 - ``recipe``: asgi-correlation-id, and an access event by a ``@app.middleware("http")`` around
   structlog, as structlog's documentation and the examples for FastAPI have it.
 
@@ -35,7 +35,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,25 +66,28 @@ def make_app() -> FastAPI:
     return app
 
 
-def uvicorn_app() -> tuple[object, dict[str, object]]:
+def uvicorn_app() -> tuple[Any, dict[str, Any]]:
     """Leave the access log to uvicorn."""
     return make_app(), {"access_log": True, "log_level": "info"}
 
 
-def our_app() -> tuple[object, dict[str, object]]:
+def our_app() -> tuple[Any, dict[str, Any]]:
     """Have this package do it."""
     import pylog_struct
     from pylog_struct.sinks import QueueSink, StreamSink
     from pylog_struct.web import RequestMiddleware
 
-    pylog_struct.configure(format="json", sink=QueueSink(StreamSink("stdout")))
+    # With a linger the queue's thread wakes up twenty times a second, not for every event: what
+    # the how-to page advises for servers.
+    pylog_struct.configure(format="json", sink=QueueSink(StreamSink("stdout"), linger="50 ms"))
     return RequestMiddleware(make_app()), {"access_log": False, "log_config": None}
 
 
-def recipe_app() -> tuple[object, dict[str, object]]:
+def recipe_app() -> tuple[Any, dict[str, Any]]:
     """Have asgi-correlation-id and structlog do it, as documented."""
     import structlog
     from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+    from fastapi import Request
 
     structlog.configure(
         processors=[
@@ -100,7 +105,7 @@ def recipe_app() -> tuple[object, dict[str, object]]:
     app = make_app()
 
     @app.middleware("http")
-    async def access(request, call_next):
+    async def access(request: Request, call_next: Any) -> Any:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=correlation_id.get())
         started = time.perf_counter()
@@ -146,6 +151,8 @@ class Server:
     log: Path
     process: subprocess.Popen[bytes]
     rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of CPU for a request, of each burst: of all threads of the server."""
     answered: int = 0
 
     @classmethod
@@ -181,6 +188,11 @@ class Server:
             self.process.kill()
             self.process.wait()
 
+    def cpu_seconds(self) -> float:
+        """Return what it has used so far."""
+        used = psutil.Process(self.process.pid).cpu_times()
+        return float(used.user + used.system)
+
     def lines(self) -> int:
         """Count its access lines; ours and the recipe's have to be JSON with the fields."""
         text = self.log.read_text()
@@ -206,7 +218,7 @@ class Connection(asyncio.Protocol):
         self.rest = b""
         self.closed = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         transport.write(self.request)
 
@@ -257,18 +269,21 @@ def load(server: Server, seconds: float, *, keep: bool) -> None:
     else:
         command = [sys.executable, __file__, "--drive", str(server.port)]
         command += ["--seconds", str(seconds)]
+    before = server.cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    used = server.cpu_seconds() - before
     if done.returncode:
         sys.exit(f"the client failed:\n{done.stdout}\n{done.stderr}")
     if wrk:
-        rate = float(re.search(r"Requests/sec:\s+([0-9.]+)", done.stdout)[1])
-        answered = int(re.search(r"([0-9]+) requests in", done.stdout)[1])
+        rate = float(re.findall(r"Requests/sec:\s+([0-9.]+)", done.stdout)[0])
+        answered = int(re.findall(r"([0-9]+) requests in", done.stdout)[0])
     else:
         found = json.loads(done.stdout)
         rate, answered = found["rate"], found["answered"]
     server.answered += answered
     if keep:
         server.rates.append(rate)
+        server.cpu.append(used / answered)
 
 
 # -- the contest ----------------------------------------------------------------------------------
@@ -312,8 +327,8 @@ def report(servers: dict[str, Server], options: argparse.Namespace) -> int:
     """Print rates and ratios; return how many targets were missed."""
     client = "wrk" if shutil.which("wrk") else "asyncio client"
     print(f"{client}, {CONNECTIONS} connections, {os.cpu_count()} CPUs, http={options.http}")
-    print("\n| contestant | requests/s | slowest to fastest | access lines / answers |")
-    print("|---|---:|---:|---:|")
+    print("\n| contestant | requests/s | slowest to fastest | CPU µs/request | lines / answers |")
+    print("|---|---:|---:|---:|---:|")
     missed = 0
     for name, server in servers.items():
         rates = sorted(server.rates)
@@ -322,7 +337,7 @@ def report(servers: dict[str, Server], options: argparse.Namespace) -> int:
             missed += 1
         print(
             f"| {name} | {statistics.median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f}"
-            f" | {lines} / {server.answered} |"
+            f" | {statistics.median(server.cpu) * 1e6:.0f} | {lines} / {server.answered} |"
         )
     ratios = {}
     print()

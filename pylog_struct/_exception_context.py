@@ -21,10 +21,10 @@ _CHAIN_MAX: Final = 8
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
-def leave_context(error: BaseException) -> None:
-    """Keep what is bound now with *error*."""
+def leave_context(error: BaseException, known: Mapping[str, Any] = _NOTHING) -> None:
+    """Keep what is bound now with *error*, and of what is *known* what is not bound (any more)."""
     with suppress(Exception):  # an exception that takes no attributes: its line has no id
-        setattr(error, _NAME, current_context())
+        setattr(error, _NAME, {**known, **current_context()})
 
 
 def context_of(error: BaseException | None) -> Mapping[str, Any]:

@@ -131,7 +131,8 @@ class Statistics:
     emitted: int = 0
     """Events that passed their level check, and notices of the sinks themselves."""
     discarded: int = 0
-    """Events that a processor dropped on purpose."""
+    """Events dropped on purpose before they came to a sink: by a processor, by the sampling of request
+    middleware, or by a flight recorder whose request went well."""
 
     def __getitem__(self, name: str) -> SinkStatistics:
         return self.sinks[name]

@@ -1,9 +1,10 @@
 #!/bin/sh
 # What the servers that the tests talk to are made of: `sh scripts/ci-servers.sh`, before the tests.
 #
-# rsyslog, Java and Maven come from Debian, where this runs as root and they are not there; the jars of
-# Apache Kafka and OpenSearch (120 MB, half a minute) from Maven's repository, into the folder where
-# Maven keeps them anyway.  Nothing is started.  Every wait has an end; fails if something is missing.
+# rsyslog, Prometheus, Chromium, Java and Maven come from Debian, where this runs as root and they are
+# not there; the jars of Apache Kafka and OpenSearch (120 MB, half a minute) from Maven's repository,
+# into the folder where Maven keeps them anyway.  Nothing is started.  Every wait has an end; fails if
+# something is missing.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -32,6 +33,8 @@ absent() {
     rsyslog_module omelasticsearch || echo rsyslog-elasticsearch
     command -v java >/dev/null 2>&1 || echo default-jre-headless
     command -v mvn >/dev/null 2>&1 || echo maven
+    { command -v prometheus && command -v promtool; } >/dev/null 2>&1 || echo prometheus
+    command -v chromium >/dev/null 2>&1 || echo chromium
 }
 
 packages=$(absent | tr '\n' ' ')
@@ -46,7 +49,7 @@ if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&
     }
     # The tests start their own, with their own files; the system's service is not wanted.
     if command -v systemctl >/dev/null 2>&1; then
-        systemctl disable --now rsyslog syslog.socket >/dev/null 2>&1 || true
+        systemctl disable --now rsyslog syslog.socket prometheus >/dev/null 2>&1 || true
     fi
 fi
 missing=$(absent | tr '\n' ' ')

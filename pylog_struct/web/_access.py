@@ -109,6 +109,8 @@ class AccessLog:
         except Exception as trouble:  # a server that says strange things
             diagnostics.report("access event", "a request could not be described in full", trouble)
             fields = {names.status: status, names.outcome: outcome}
+        if names.bound()[0].get(Ellipsis) is Ellipsis:  # somebody called clear_contextvars()
+            fields.update(ids_of(exchange, names))
         if slow:
             fields["slow"] = True
         if error is not None:
@@ -140,6 +142,15 @@ class AccessLog:
         if status in _STATUSES:
             self._levels[status] = level
         return level
+
+
+def ids_of(exchange: Exchange, names: Names) -> dict[str, str]:
+    """Return the ids of a request by the names that they have in a line."""
+    ids = {names.request_id: exchange.request_id}
+    if exchange.trace is not None:
+        ids[names.trace_id] = exchange.trace.trace_id
+        ids[names.span_id] = exchange.trace.span_id
+    return ids
 
 
 def access_fields(exchange: Exchange, names: Names, *, query: bool = False) -> dict[str, Any]:

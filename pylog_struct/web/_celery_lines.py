@@ -28,7 +28,8 @@ _LOGGERS: Final = (
     "celery.worker.request",
     "celery.worker.strategy",
 )
-_LOST: Final = {"TimeLimitExceeded": "hard time limit", "WorkerLostError": "worker lost"}
+_LIMIT: Final = "hard time limit"
+_LOST: Final = {"TimeLimitExceeded": _LIMIT, "WorkerLostError": "worker lost"}
 """Why a task has no child that could have told its end, by the name of Celery's exception."""
 
 
@@ -140,15 +141,19 @@ class Lines(logging.Filter):
     # -- what the worker's main process says of a child -------------------------------------------
 
     def _hard_limit(self, record: logging.LogRecord) -> bool:
-        return self._end(record, "task failed", "FAILURE", reason="hard time limit")
+        limit = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        return self._end(record, "task failed", "FAILURE", reason=_LIMIT, time_limit=limit)
 
     def _lost(self, record: logging.LogRecord) -> bool:
         error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        limit = None
         if isinstance(error, BaseException):
             # Celery has a wrapper with a text there; the task's own frames are gone with its child.
             record.exc_info = (type(error), error, None)
+            limit = error.args[0] if error.args else None
         reason = _LOST.get(type(error).__name__)
-        return self._end(record, "task failed", "FAILURE", reason=reason)
+        limit = limit if reason == _LIMIT else None
+        return self._end(record, "task failed", "FAILURE", reason=reason, time_limit=limit)
 
     def _retried(self, record: logging.LogRecord) -> bool:
         return self._end(record, "task retried", "RETRY", reason="worker lost")

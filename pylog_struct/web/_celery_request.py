@@ -36,14 +36,15 @@ def install() -> None:
     """Wrap the methods, once in a process's life, and tell the lines about the requests."""
     from celery.worker.request import Request  # type: ignore[import-untyped]  # noqa: PLC0415 - only a worker needs it
 
+    request: Any = Request
     LINES.of_request = _fields_by_id
     LINES.ends = _ends
-    if getattr(Request, "_pylog_struct", False):
+    if getattr(request, "_pylog_struct", False):
         return
-    Request._pylog_struct = True
-    Request.__init__ = _remembering(Request.__init__)
+    request._pylog_struct = True
+    request.__init__ = _remembering(request.__init__)
     for name in _METHODS:
-        setattr(Request, name, _about(getattr(Request, name)))
+        setattr(request, name, _about(getattr(request, name)))
 
 
 def _remembering(original: Callable[..., None]) -> Callable[..., None]:

@@ -21,14 +21,19 @@ FORWARDED_FOR: Final = "x-forwarded-for"
 
 _HEADER_MAX: Final = 4096  # characters, from the right: the nearest proxies are there
 _HOPS_MAX: Final = 32
+_ADDRESS_MAX: Final = 64  # characters, with a port
 
 _Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 _Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 
-@lru_cache(maxsize=1024)
 def is_ip(address: str) -> bool:
     """Whether *address* is one of the Internet Protocol."""
+    return len(address) <= _ADDRESS_MAX and _is_ip(address)
+
+
+@lru_cache(maxsize=1024)
+def _is_ip(address: str) -> bool:
     return _parsed(address) is not None
 
 
@@ -118,7 +123,7 @@ def _forwarded_node(hop: str) -> str:
 def _node(text: str) -> tuple[str, int | None] | None:
     """Return address and port of ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``."""
     text = text.strip()
-    if len(text) > 64:
+    if len(text) > _ADDRESS_MAX:
         return None
     host, number = text, ""
     if text.startswith("["):

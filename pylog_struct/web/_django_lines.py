@@ -10,6 +10,9 @@ from django.conf import settings  # type: ignore[import-untyped]
 
 from pylog_struct import diagnostics
 from pylog_struct.stdlib_bridge import BRIDGE
+from pylog_struct.structlog_context import current_context
+from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._names import current_names
 from pylog_struct.web._server_access import EVENT, access_fields, whole_number
 
 __all__ = ["take_over_lines"]
@@ -37,6 +40,34 @@ class _ServerLines(logging.Filter):
         return True
 
 
+class _RequestLines(logging.Filter):
+    """Gives the ids of a request to what Django says of it when its middleware has returned.
+
+    "Not Found: /x" comes then.  Never raises.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the ids to *record*, where they are not bound."""
+        try:
+            meta = getattr(record.__dict__.get("request"), "META", None)
+            if isinstance(meta, dict) and REQUEST_ID_KEY in meta:
+                record.__dict__.update(_ids(meta))
+        except Exception as error:
+            diagnostics.report("django lines", "a line of django.request has no id", error)
+        return True
+
+
+def _ids(meta: dict[str, Any]) -> dict[str, str]:
+    names = current_names()
+    fields = {names.request_id: meta[REQUEST_ID_KEY]}
+    trace = meta.get(TRACE_KEY)
+    if trace is not None:
+        fields[names.trace_id] = trace.trace_id
+        fields[names.span_id] = trace.span_id
+    bound = current_context()
+    return {key: value for key, value in fields.items() if key not in bound}
+
+
 def _fields(line: str, status: Any, size: Any) -> dict[str, Any]:
     method, _, rest = line.partition(" ")
     target, _, version = rest.rpartition(" ")
@@ -51,7 +82,7 @@ def _fields(line: str, status: Any, size: Any) -> dict[str, Any]:
     )
 
 
-_LINES: Final = _ServerLines()
+_FILTERS: Final = {_SERVER: _ServerLines(), "django.request": _RequestLines()}
 
 
 def take_over_lines() -> None:
@@ -60,9 +91,8 @@ def take_over_lines() -> None:
     Only the consoles of Django's default configuration are taken off: who has written a ``LOGGING``
     of their own wants what is in it.
     """
-    server = logging.getLogger(_SERVER)
-    if _LINES not in server.filters:
-        server.addFilter(_LINES)
+    for name, lines in _FILTERS.items():
+        logging.getLogger(name).addFilter(lines)
     if not BRIDGE.installed or settings.LOGGING or settings.LOGGING_CONFIG is None:
         return
     for name in ("django", _SERVER):

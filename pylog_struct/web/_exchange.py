@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import diagnostics
 from pylog_struct._exception_context import leave_context
-from pylog_struct.web._access import CANCELLED, COMPLETED, DISCONNECTED, FAILED, AccessLog
+from pylog_struct.web._access import (
+    CANCELLED,
+    COMPLETED,
+    DISCONNECTED,
+    FAILED,
+    AccessLog,
+    ids_of,
+)
 from pylog_struct.web._names import current_names
 from pylog_struct.web._options import Options
 from pylog_struct.web._request_id import IDS, accepted_id, rejected_id
@@ -201,7 +208,7 @@ class RequestCore:
             exchange.error = error
         else:  # CancelledError, GeneratorExit, KeyboardInterrupt …: not the application's failure
             exchange.given_up = True
-        leave_context(error)
+        leave_context(error, ids_of(exchange, current_names()))
 
     def leave(self, exchange: Exchange) -> None:
         """End the request: its access event if there was none yet, its recording, its context."""
@@ -211,6 +218,7 @@ class RequestCore:
             if exchange._recording is not None and self._recorder is not None:
                 self._recorder.end(exchange._recording, needed=self._is_needed(exchange))
         finally:
+            exchange.error = None  # its traceback leads back here
             _unbind(exchange)
 
     def is_slow(self, exchange: Exchange) -> bool:

@@ -13,6 +13,7 @@ import asyncio
 import contextvars
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import unquote
 
 from pylog_struct import diagnostics
 from pylog_struct._frozen import frozen
@@ -146,6 +147,11 @@ def _asgi_request(scope: Any, body: bytes) -> Request:
     path = scope.get("path") or ""
     if root and (path == root or path.startswith(f"{root}/")):  # as the specification has it
         path = path[len(root) :]
+    asked = unquote((scope.get("raw_path") or b"").partition(b"?")[0])
+    if path.endswith("/") and asked and not asked.endswith("/"):
+        path = path[:-1]  # Litestar's: nobody sent it
+    if not root and asked.endswith(path):  # Litestar again, which does not say where it mounts
+        root = asked[: len(asked) - len(path)].rstrip("/")
     client = scope.get("client")
     return Request(
         scope["method"],

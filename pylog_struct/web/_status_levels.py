@@ -9,7 +9,7 @@ from pylog_struct import diagnostics
 from pylog_struct._frozen import frozen
 from pylog_struct.active import ACTIVE
 from pylog_struct.errors import ConfigError
-from pylog_struct.levels import WARNING, level_label, parse_level
+from pylog_struct.levels import NOTSET, WARNING, level_label, parse_level
 from pylog_struct.manager import LogManager, current_manager_or_none
 from pylog_struct.notices import timestamp
 from pylog_struct.thresholds import ROOT_NAME, THRESHOLDS
@@ -53,6 +53,8 @@ def logger_names(most: int = 200) -> list[str]:
 
 def level_text(level: int) -> str:
     """Return the level's name, or its number if it has none."""
+    if level == NOTSET:
+        return "notset"
     label = level_label(level)
     return label if parse_level(label) == level else str(level)
 

@@ -30,7 +30,7 @@ REFRESH: Final = 2000
 """Milliseconds between two refreshes by the page's script."""
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-_DURATIONS: Final = (60, 600, 3600, 8 * 3600, 24 * 3600)
+_DURATIONS: Final[tuple[float, ...]] = (60, 600, 3600, 8 * 3600, 24 * 3600)
 _STATIC: Final = Path(__file__).parent / "_static"
 
 

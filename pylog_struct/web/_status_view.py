@@ -14,7 +14,7 @@ from pylog_struct.web._status_tree import sink_tree
 from pylog_struct.web._status_verdict import Reason, State, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pylog_struct.web._status_reading import SinkReading
 
@@ -66,31 +66,33 @@ def _names(verdict: Verdict, reason: Reason) -> Html:
 
 
 def key_numbers(look: Look) -> Html | None:
-    """Show what goes into the outermost sink, what comes out, what waits and what was lost."""
+    """Show what goes into the outermost sink, what comes out, and what waits or was lost in any."""
     if not look.verdict.sinks:
         return None
-    root = look.verdict.sinks[0][0]
-    found = totals(root)
-    capacity = root.details.get("queue.capacity")
-    waiting = 0 if found is None else found.waiting
-    lost = 0 if found is None else sum(reading.lost for reading, _, _ in look.verdict.sinks)
-    where = f"of {units.amount(capacity)} places" if capacity else "records"
+    readings = [reading for reading, _, _ in look.verdict.sinks]
+    root = readings[0]
+    found = [sink for reading in readings if (sink := totals(reading)) is not None]
+    capacity = sum(reading.details.get("queue.capacity", 0) for reading in readings)
+    waiting = sum(sink.waiting for sink in found)
+    lost = sum(sink.lost for sink in found)
+    waited = _of_all(look, looks.waiting, growth=False)
+    where = f"of {units.amount(capacity)} places" if waiting <= capacity else "records"
     cards = (
         _card("Logged", look, root, looks.received, "events/s", "Events per second", "in"),
         _card("Delivered", look, root, looks.written, "records/s", "Records per second", "out"),
         _shown(
             "Waiting",
             units.amount(waiting),
-            where,
-            _peak(look, root, looks.waiting, growth=False),
-            look.plot(root, looks.waiting, "Records waiting", "wait", growth=False),
+            where if capacity else "records",
+            _peak(waited),
+            _drawn(look, waited, "Records waiting", "wait"),
         ),
         _shown(
             "Lost",
             units.amount(lost),
             "since the start",
             None,
-            _loss_plot(look),
+            _drawn(look, _of_all(look, looks.lost, growth=True), "Records lost per second", "loss"),
             tone="bad" if lost else None,
         ),
     )
@@ -108,7 +110,8 @@ def _card(
 ) -> Html:
     plot = look.plot(root, value, what, tone)
     now = units.rate(look.rate(root, value))
-    return _shown(title, now, unit, _peak(look, root, value, growth=True), plot)
+    points = series(look.samples, root.name, value, growth=True)
+    return _shown(title, now, unit, _peak(points), plot)
 
 
 def _shown(
@@ -123,24 +126,26 @@ def _shown(
     )
 
 
-def _peak(
-    look: Look, root: SinkReading, value: Callable[[Totals], float], *, growth: bool
-) -> str | None:
+def _peak(points: Sequence[tuple[float, float]]) -> str | None:
     """The most within the time that the plot shows: its scale."""
-    points = series(look.samples, root.name, value, growth=growth)
     return f"max {units.rate(max(number for _, number in points))}" if points else None
 
 
-def _loss_plot(look: Look) -> Html:
-    names = [reading.name for reading, _, _ in look.verdict.sinks]
+def _of_all(
+    look: Look, value: Callable[[Totals], float], *, growth: bool
+) -> list[tuple[float, float]]:
+    """The sum over all sinks, by time."""
     sums: dict[float, float] = {}
-    for name in names:
-        for at, number in series(look.samples, name, looks.lost, growth=True):
+    for reading, _, _ in look.verdict.sinks:
+        for at, number in series(look.samples, reading.name, value, growth=growth):
             sums[at] = sums.get(at, 0.0) + number
-    points = sorted(sums.items())
+    return sorted(sums.items())
+
+
+def _drawn(look: Look, points: Sequence[tuple[float, float]], what: str, tone: str) -> Html:
     most = max((number for _, number in points), default=0.0)
-    label = f"Records lost per second over the last {units.span(SPAN)}: {units.rate(most)} at most"
-    return sparkline(points, look.now, label, "loss")
+    label = f"{what} over the last {units.span(SPAN)}: {units.rate(most)} at most"
+    return sparkline(points, look.now, label, tone)
 
 
 def nothing_yet(verdict: Verdict) -> Html | None:
@@ -170,7 +175,9 @@ def everything(look: Look) -> Html:
             element(
                 "h2",
                 "Sinks",
-                element("span", f"plots: out/s in the last {units.span(SPAN)}", class_="note"),
+                element("span", f"plots: out/s in the last {units.span(SPAN)}", class_="note")
+                if look.verdict.sinks
+                else None,
             ),
             sink_tree(look) or nothing_yet(look.verdict),
         ),

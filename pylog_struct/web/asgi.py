@@ -95,9 +95,11 @@ class RequestMiddleware:
                 await listener.answer()
             raise
         finally:
-            if not exchange.logged:
-                listener.end()
-            core.leave(exchange)
+            try:
+                if not exchange.logged:
+                    listener.end()
+            finally:
+                core.leave(exchange)
 
     def _begin(self, scope: Any, kind: str) -> Exchange:
         """Start the exchange with what the scope says; a strange scope has less to say."""

@@ -7,21 +7,26 @@ from collections.abc import Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings  # type: ignore[import-untyped]
-from django.core.signals import got_request_exception  # type: ignore[import-untyped]
-
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._django_lines import take_over_lines
-from pylog_struct.web._django_request import (
-    EXCHANGE,
-    begin,
-    describe_response,
-    note_exception,
-    note_user,
-)
-from pylog_struct.web._django_stream import listen, unbind
 from pylog_struct.web._exchange import REQUEST_ID_KEY, RequestCore
+
+try:
+    from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+    from django.conf import settings  # type: ignore[import-untyped]
+    from django.core.signals import got_request_exception  # type: ignore[import-untyped]
+
+    from pylog_struct.web._django_lines import take_over_lines
+    from pylog_struct.web._django_request import (
+        EXCHANGE,
+        begin,
+        describe_response,
+        note_exception,
+        note_user,
+    )
+    from pylog_struct.web._django_stream import listen, unbind
+except ImportError as error:
+    msg = "pylog_struct.web.django needs Django: pip install django"
+    raise ImportError(msg) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,11 +94,15 @@ class RequestMiddleware:
             markcoroutinefunction(self)
         got_request_exception.connect(note_exception, dispatch_uid="pylog_struct")
         take_over_lines()
+        self._has_served = False
 
     def __call__(self, request: Any) -> Any:
         """Serve one request; in an asynchronous chain, return what does."""
         if REQUEST_ID_KEY in request.META or REQUEST_ID_KEY in getattr(request, "scope", ()):
             return self._get_response(request)  # a middleware around Django is at work already
+        if not self._has_served:
+            self._has_served = True
+            take_over_lines()  # Django may have set up its own logging since
         if self._is_async:
             return self._serve_async(request)
         # In a context of its own, so that nothing that a view binds reaches the thread's next request.

@@ -114,7 +114,7 @@ class _HealthPage:
 
     def __call__(self, request: Request) -> Response:
         """Answer one probe."""
-        place = request.path.rpartition("/")[2]
+        place = request.path.rstrip("/").rpartition("/")[2]
         if place not in {"", "ready", "live"}:
             return plain(404, "there are /ready and /live")
         if request.method not in {"GET", "HEAD"}:

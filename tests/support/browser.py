@@ -62,7 +62,12 @@ class Browser:
             self._process = self._start(errors, home)
         self._stack = ExitStack()
         try:
-            connection = connect(self._address(), max_size=None, open_timeout=_PATIENCE)
+            connection = connect(
+                self._address(),
+                max_size=None,
+                open_timeout=_PATIENCE,
+                ping_interval=None,  # nobody reads between two calls
+            )
             self._socket = self._stack.enter_context(connection)
         except BaseException:
             self._kill()
@@ -124,11 +129,17 @@ class Browser:
             if page is not None and "method" in answer:
                 page.happened(answer["method"], answer["params"])
 
+    def close_pages(self):
+        """Close all tabs: each goes on refreshing otherwise."""
+        while self._pages:
+            _, page = self._pages.popitem()
+            self.call("Target.closeTarget", targetId=page.target)
+
     def open(self, url=None, *, width=1280, height=900, dark=False, phone=False, scripts=True):
         """Open a tab, and *url* in it."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = self._pages[session] = Page(self, session)
+        page = self._pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
         page.look(width, height, dark=dark, phone=phone)
@@ -144,11 +155,13 @@ class Page:
 
     Attributes:
         requests: The addresses of all that it asked for.
+        target: What the browser calls it.
         complaints: What was written to the console, exceptions, and what the browser refused.
     """
 
-    def __init__(self, browser, session):
+    def __init__(self, browser, session, target):
         self._browser = browser
+        self.target = target
         self._session = session
         self.requests = []
         self.complaints = []

@@ -88,6 +88,13 @@ class Running:
             assert time.monotonic() < ends, f"no {words!r} within {PATIENCE} s:\n{self.text}"
             time.sleep(0.05)
 
+    def kill(self):
+        """Kill it, and its children by that; return the lines that were whole by then."""
+        said = Said(self.text.rpartition("\n")[0])
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        return said
+
     def stop(self):
         """Stop it as an operator does, and return what it said in all its life."""
         self.process.send_signal(signal.SIGTERM)

@@ -14,13 +14,13 @@ pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are 
 
 UVICORN = ("--log-config", "log-config.json", "--no-access-log", "--port", "{port}")
 GUNICORN = ("--bind", "127.0.0.1:{port}")
-LOAD = 20
+LOAD = 50
 
 
 def check(server, folder, *, route, orders="/orders"):
     """Send requests, end the server, and look at every line that it has written."""
     assert f"{server.process.args[2]} {server.process.args[3]}" in described(folder)
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(LOAD) as threads:
         answers = list(threads.map(lambda number: server.get(f"{orders}/{number}"), range(LOAD)))
     assert {status for status, _ in answers} == {200}
     assert server.get("/broken")[0] == 500

@@ -100,10 +100,16 @@ def _server():
         yield url
 
 
-@pytest.fixture(scope="module", name="browser")
-def _browser(tmp_path_factory):
+@pytest.fixture(scope="module", name="chromium")
+def _chromium(tmp_path_factory):
     with Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
+
+
+@pytest.fixture(name="browser")
+def _browser(chromium):
+    yield chromium
+    chromium.close_pages()
 
 
 @pytest.fixture(name="do")

@@ -92,7 +92,7 @@ def events(sink, name=None):
 def test_an_eager_task_is_a_part_of_its_callers_request_and_leaves_its_context_alone(app, sink):
     install_celery(app)
 
-    @app.task(name="eager")
+    @app.task(shared=False, name="eager")
     def eager():
         bind_contextvars(stray=1, mine="changed")
         pylog_struct.get_logger("app").info("inside")
@@ -121,11 +121,11 @@ def test_eager_tasks_within_eager_tasks_keep_their_ids(app, sink):
     install_celery(app)
     log = pylog_struct.get_logger("app")
 
-    @app.task(name="inner")
+    @app.task(shared=False, name="inner")
     def inner():
         log.info("in inner")
 
-    @app.task(name="outer")
+    @app.task(shared=False, name="outer")
     def outer():
         log.info("before")
         inner.delay()
@@ -144,7 +144,7 @@ def test_an_eager_task_that_fails_ends_once(propagates, app, sink):
     install_celery()
     app.conf.task_eager_propagates = propagates
 
-    @app.task(name="failing")
+    @app.task(shared=False, name="failing")
     def failing():
         raise ValueError("boom")
 
@@ -167,9 +167,10 @@ def test_under_ecs_the_fields_have_its_names(app):
     sink = memory_pipeline(format="ecs", level="INFO")
     only_the_bridge()
     install_celery()
-    app.task(name="plain")(plain).delay()
+    app.task(shared=False, name="plain")(plain).delay()
 
-    [end] = [record.fields for record in sink.records]
+    found = [record.fields for record in sink.records]
+    [end] = [one for one in found if one["message"] == "task succeeded"]
     assert type(end["event.duration"]) is int
     headers = to_headers({"http.request.id": "r-1", "trace.id": TRACE, "span.id": SPAN})
     assert headers == {"x-request-id": "r-1", "traceparent": PARENT}
@@ -182,10 +183,10 @@ def test_under_ecs_the_fields_have_its_names(app):
 
 def test_a_task_of_another_shape_passes_with_its_own_words(app, sink, monkeypatch):
     monkeypatch.setattr("celery.app.trace.LOG_SUCCESS", "%(name)s went well")
-    app.task(name="plain")(plain).delay()
+    app.task(shared=False, name="plain")(plain).delay()
     install_celery()
     monkeypatch.setattr("celery.app.trace.LOG_SUCCESS", "%(name)s went very well")
-    app.task(name="other")(plain).delay()
+    app.task(shared=False, name="other")(plain).delay()
 
     last = events(sink)[-1]
     assert last["event"] == "other went very well"
@@ -193,7 +194,7 @@ def test_a_task_of_another_shape_passes_with_its_own_words(app, sink, monkeypatc
 
 
 def test_arguments_are_shown_only_if_that_is_asked_for(app, sink):
-    task = app.task(name="add")(add)
+    task = app.task(shared=False, name="add")(add)
     install_celery()
     task.delay(1, b=2)
     install_celery(arguments=True)
@@ -217,7 +218,7 @@ def test_what_is_sent_has_the_ids_of_the_request(app, sink):
     sent = []
     receive = lambda headers=None, **_: sent.append(dict(headers))  # noqa: E731
     signals.before_task_publish.connect(receive, weak=False)
-    task = app.task(name="plain")(plain)
+    task = app.task(shared=False, name="plain")(plain)
     try:
         with bound_contextvars(request_id="r-1", trace_id=TRACE, span_id=SPAN):
             task.delay()
@@ -317,7 +318,7 @@ def test_without_celery_one_sentence_says_so(monkeypatch):
 def test_again_changes_nothing_but_the_options(app, sink):
     for _ in range(3):
         install_celery(app)
-    app.task(name="plain")(plain).delay()
+    app.task(shared=False, name="plain")(plain).delay()
 
     assert len(events(sink, "task succeeded")) == 1
     for name in SIGNALS:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+import sys
 from collections import defaultdict
 
 import pytest
 
 pytest.importorskip("django")
 
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from structlog.contextvars import get_contextvars
 from support.django_app import OVERRIDES, file
@@ -21,6 +24,7 @@ from pylog_struct.web.django import RequestMiddleware
 
 SAID = "a-request-1"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +127,10 @@ def test_not_found(path, sink):
     assert (event["status"], event["level"], event["outcome"]) == (404, "warning", "completed")
     assert "error_type" not in event
     assert event.get("route") == (path if path == "/missing/" else None)
+    # Django says so when the middleware has returned already.
+    [line] = [one for one in events(sink) if one["logger"] == "django.request"]
+    assert (line["event"], line["level"]) == (f"Not Found: {path}", "warning")
+    assert line["request_id"] == event["request_id"]
 
 
 def test_an_exception_that_django_lets_through_is_noted_on_its_way(sink):
@@ -197,14 +205,17 @@ def test_head_of_a_stream_has_not_lost_its_client(sink):
 
 
 def test_ids_of_a_trusted_peer(sink):
-    headers = {"X-Request-ID": SAID, "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    headers = {"X-Request-ID": SAID, "traceparent": f"00-{TRACE}-{SPAN}-01"}
     with override_settings(PYLOG_STRUCT={"trust_request_id": True}):
         response = client(headers=headers).get("/stdlib/")
         client(headers={"X-Request-ID": "a\r\nb"}).get("/stdlib/")
+        client(headers=headers).get("/missing/")
 
-    first, second = access(sink)
+    first, second, _ = access(sink)
+    [line] = [one for one in events(sink) if one["logger"] == "django.request"]
+    assert (line["request_id"], line["trace_id"], line["span_id"]) == (SAID, TRACE, SPAN)
     assert first["request_id"] == response.headers["X-Request-ID"] == SAID
-    assert (first["trace_id"], first["span_id"]) == (TRACE, "00f067aa0ba902b7")
+    assert (first["trace_id"], first["span_id"]) == (TRACE, SPAN)
     assert second["request_id_rejected"] == "a\\r\\nb"
 
 
@@ -243,6 +254,13 @@ def test_settings_that_are_wrong(setting, words):
         RequestMiddleware(lambda request: None)
 
 
+def test_without_django_one_sentence_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "django.conf", None)
+    monkeypatch.delitem(sys.modules, "pylog_struct.web.django")
+    with pytest.raises(ImportError, match="pip install django"):
+        importlib.import_module("pylog_struct.web.django")
+
+
 def test_runserver_lines_have_fields(sink):
     extra = {"request": object(), "status_code": 404, "server_time": "now"}
     RequestMiddleware(lambda request: None)
@@ -265,6 +283,40 @@ def test_runserver_lines_have_fields(sink):
     assert "request" not in pipe
 
 
+class Hostile:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def test_lines_that_cannot_be_read_pass_as_they_are(sink, capsys):
+    RequestMiddleware(lambda request: None)
+    logging.getLogger("django.server").info('"%s" %s %s', Hostile(), "200", "1")
+    request = RequestFactory().get("/")
+    request.META["pylog_struct.request_id"] = "r-1"
+    request.META["pylog_struct.trace"] = "not a trace"
+    logging.getLogger("django.request").warning("odd", extra={"request": request})
+    logging.getLogger("django.request").warning("without a request")
+
+    assert len(events(sink)) == 3
+    assert "request_id" not in events(sink)[1]
+    text = capsys.readouterr().err
+    assert "a line of runserver is left as it is" in text
+
+
+def test_a_request_that_cannot_be_read_in_full_is_served(sink, capsys):
+    request = RequestFactory().get("/", headers={"user-agent": "\udcff\xe9"})
+    request.META["CONTENT_LENGTH"] = 17
+    RequestMiddleware(lambda request: HttpResponse(b"ok"))(request)
+    request = RequestFactory().get("/")
+    request.META["CONTENT_LENGTH"] = "17"
+    RequestMiddleware(lambda request: HttpResponse(b"ok"))(request)
+
+    first, second = access(sink)
+    assert (first["request_bytes"], first["response_bytes"]) == (0, 2)
+    assert second["request_bytes"] == 17
+    assert "a request could not be read in full" in capsys.readouterr().err
+
+
 def test_only_the_consoles_of_djangos_default_are_taken_off(sink):
     logger = logging.getLogger("django")
     console, other = logging.StreamHandler(), logging.NullHandler()
@@ -275,9 +327,12 @@ def test_only_the_consoles_of_djangos_default_are_taken_off(sink):
             RequestMiddleware(lambda request: None)
         assert console in logger.handlers
         with override_settings(LOGGING_CONFIG="logging.config.dictConfig"):
-            RequestMiddleware(lambda request: None)
+            middleware = RequestMiddleware(lambda request: HttpResponse(b""))
+            assert console not in logger.handlers
+            assert other in logger.handlers
+            logger.addHandler(console)  # as django.setup() does, when it comes again
+            middleware(RequestFactory().get("/"))
         assert console not in logger.handlers
-        assert other in logger.handlers
     finally:
         logger.handlers.clear()
 

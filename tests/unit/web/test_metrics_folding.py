@@ -27,6 +27,12 @@ from pylog_struct.web._multiprocess.files import CorruptFileError, listing, read
 from pylog_struct.web._multiprocess.lock import NAME, locked
 from pylog_struct.web.metrics import fold_dead_workers
 
+if not hasattr(os, "fork"):
+    pytest.skip("nothing is folded on Windows", allow_module_level=True)
+
+# Python 3.12 warns of forks beside threads (of the test runner, here).
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 HERE = os.getpid()
 COUNT = key("c", "c_total", {"a": "x"})
 

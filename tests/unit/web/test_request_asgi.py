@@ -12,6 +12,7 @@ from support.web_requests import DISCONNECT, Peer, answer, hello, scope_of, sock
 
 import pylog_struct
 from pylog_struct import diagnostics
+from pylog_struct._exception_context import context_of
 from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
 from pylog_struct.web.asgi import RequestMiddleware
 
@@ -156,6 +157,29 @@ def test_values_that_a_handler_binds_are_on_the_access_event_too():
 
     Peer().call(RequestMiddleware(app), scope_of())
     assert access(sink)["user"] == "u-7"
+
+
+def test_an_application_that_clears_the_context_takes_the_id_from_its_own_lines_only():
+    sink = memory_pipeline()
+    error = ValueError("boom")
+
+    async def app(scope, receive, send):
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(user="u-7")
+        log.info("without")
+        raise error
+
+    with pytest.raises(ValueError, match="boom"):
+        Peer().call(RequestMiddleware(app), scope_of(headers=[("traceparent", PARENT)]))
+    event = access(sink)
+    assert "request_id" not in sink.events[0]
+    assert (len(event["request_id"]), event["trace_id"], event["span_id"]) == (32, TRACE, SPAN)
+    assert context_of(error) == {
+        "request_id": event["request_id"],
+        "trace_id": TRACE,
+        "span_id": SPAN,
+        "user": "u-7",
+    }
 
 
 def test_what_was_bound_before_is_there_again_afterwards():
@@ -679,7 +703,12 @@ def test_the_server_cancels_a_websocket():
     assert "close_code" not in event
 
 
-def test_strict_lets_an_error_of_logging_through_and_still_cleans_up():
+@pytest.mark.parametrize("finishes", [True, False])
+def test_strict_lets_an_error_of_logging_through_and_still_cleans_up(finishes):
+    async def app(scope, receive, send):
+        if finishes:
+            await answer(send)
+
     def bad(_logger, _name, _event):
         raise RuntimeError("processor")
 
@@ -688,7 +717,7 @@ def test_strict_lets_an_error_of_logging_through_and_still_cleans_up():
 
     async def run():
         with pytest.raises(RuntimeError, match="processor"):
-            await RequestMiddleware(hello)(scope_of(), Peer().receive, Peer().send)
+            await RequestMiddleware(app)(scope_of(), Peer().receive, Peer().send)
         left.append(structlog.contextvars.get_contextvars())
 
     asyncio.run(run())
@@ -779,3 +808,49 @@ def test_the_template_of_a_litestar_route():
 
     app = litestar.Litestar([item], logging_config=None)
     assert routed(app, "/items/7", "/nowhere") == ["/items/{item}", None]
+
+
+# -- where it stands -------------------------------------------------------------------------------
+
+
+def fastapi_app():
+    fastapi = pytest.importorskip("fastapi")
+    from starlette.responses import JSONResponse
+
+    app = fastapi.FastAPI()
+
+    @app.get("/boom")
+    async def boom():
+        raise ValueError("boom")
+
+    @app.exception_handler(Exception)
+    async def handle(_request, error):
+        log.info("handling", error=str(error))
+        return JSONResponse({"sorry": True}, 500)
+
+    return app
+
+
+def test_around_fastapi_an_exception_handler_has_the_id_and_its_answer_the_header():
+    sink = memory_pipeline()
+    peer = Peer()
+    with pytest.raises(ValueError, match="boom"):
+        peer.call(RequestMiddleware(fastapi_app()), scope_of("/boom"))
+    assert peer.body == b'{"sorry":true}'
+    event = access(sink)
+    assert peer.headers[b"x-request-id"].decode() == event["request_id"]
+    handling = next(one for one in sink.events if one["event"] == "handling")
+    assert handling["request_id"] == event["request_id"]
+    assert (event["error_type"], event["response_bytes"]) == ("ValueError", 14)
+
+
+def test_by_add_middleware_it_works_and_leaves_the_500_to_starlette():
+    sink = memory_pipeline()
+    app = fastapi_app()
+    app.add_middleware(RequestMiddleware, logger="mine", trust_request_id=True)
+    peer = Peer()
+    with pytest.raises(ValueError, match="boom"):
+        peer.call(app, scope_of("/boom", headers=[("X-Request-ID", "abc")]))
+    assert (peer.status, peer.body) == (500, b'{"sorry":true}')
+    events = [one for one in sink.events if one["logger"] == "mine"]
+    assert [(one["status"], one["request_id"]) for one in events] == [(500, "abc")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylog_struct.errors import ConfigError
@@ -79,6 +79,7 @@ def test_nonsense_is_refused(one):
         Proxies(["127.0.0.1", one])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100), st.sampled_from(["x-forwarded-for", "forwarded"]))
 def test_whatever_comes_the_result_is_an_address(text, header):
     address, _ = Proxies(PROXIES, header).client("10.0.0.1", None, [text])

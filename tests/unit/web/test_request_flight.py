@@ -123,6 +123,13 @@ def test_the_newest_are_kept_and_how_many_are_missing_is_said():
     assert pylog_struct.statistics().discarded == 5
 
 
+def test_what_the_level_lets_through_goes_by_the_same_method_as_without_a_recorder():
+    pipeline()
+    before = {name: vars(BoundLogger)[name] for name in ("info", "warning", "error", "ainfo")}
+    call(handler(), FlightRecorder())
+    assert {name: vars(BoundLogger)[name] for name in before} == before
+
+
 def test_outside_of_requests_the_ordinary_level_stands():
     sink, recorder = pipeline(), FlightRecorder()
     call(handler(), recorder)

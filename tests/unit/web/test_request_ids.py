@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylog_struct.web._request_id import IDS, REQUEST_ID_MAX, accepted_id, rejected_id
@@ -80,6 +80,7 @@ def test_the_child_of_a_fork_repeats_none_of_its_parents_ids():
     assert found.isdisjoint(IDS.new() for _ in range(200))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.integers(min_value=2, max_value=100))
 def test_shown_text_prints_and_is_bounded(text, longest):
     found = shown(text, longest)

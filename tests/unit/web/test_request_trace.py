@@ -6,7 +6,7 @@ import sys
 import types
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylog_struct.web._trace import Trace, parse_traceparent, parse_tracestate, telemetry_ids
@@ -61,6 +61,7 @@ def test_a_later_version_is_read_as_far_as_it_is_known(rest):
     assert parse_traceparent(f"cc-{TRACE}-{SPAN}-01{rest}") == Trace(TRACE, SPAN, sampled=True)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_text_makes_it_raise(text):
     found = parse_traceparent(text)

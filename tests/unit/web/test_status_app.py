@@ -218,6 +218,7 @@ def test_without_a_configuration_the_page_says_so(client):
     assert page.status == 200
     assert "Nothing is configured in this process" in page.text
     assert "No errors" in page.text
+    assert ">notset</span>" in page.text
     data = client.get("/data", headers=BEARER).json
     assert (data["status"], data["reasons"], data["sinks"]) == ("failing", ["not_configured"], [])
 
