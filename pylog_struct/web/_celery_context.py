@@ -18,6 +18,7 @@ from pylog_struct import diagnostics, get_logger
 from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.structlog_context import CONTEXT_VARIABLES, current_context
 from pylog_struct.web._celery_headers import PROPAGATED, from_headers, to_headers
+from pylog_struct.web._celery_limits import guard_limit
 from pylog_struct.web._celery_stdout import end_lines
 from pylog_struct.web._names import current_names
 
@@ -80,6 +81,7 @@ def on_prerun(task_id: Any = None, task: Any = None, **_: Any) -> None:
         _stack.set((*_stack.get(), run))
         fields: dict[str, Any] = dict.fromkeys(_TASK_KEYS, ...)
         if not request.is_eager:  # an eager task is a part of its caller's request
+            guard_limit()
             fields.update(dict.fromkeys(PROPAGATED, ...))
         fields.update(task_fields(request, request.shadow or task.name))
         structlog.contextvars.bind_contextvars(**fields)

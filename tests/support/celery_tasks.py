@@ -129,6 +129,21 @@ def softly():
     time.sleep(PATIENCE)
 
 
+class Slow:
+    """A value whose rendering is most of what the task does."""
+
+    def __repr__(self):
+        time.sleep(0.2)
+        return "slow"
+
+
+@app.task(name="logging all the time", soft_time_limit=1)
+def logging_all_the_time():
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        log.info("chat", value=Slow())
+
+
 @app.task(name="hardly", time_limit=1)
 def hardly():
     log.info("inside", tag="hardly")
@@ -199,6 +214,7 @@ def everything():
             (again.delay(), None),
             (rejected.apply_async(), Reject),
             (softly.delay(), SoftTimeLimitExceeded),
+            (logging_all_the_time.delay(), SoftTimeLimitExceeded),
         ]
         ignored.delay()
         # The worker looks at it when the time for it has come, which is later than its expiry.

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 from support.process import environment
 
 PATIENCE = 90.0
+BROKER = Path(__file__).with_name("celery_broker")
+
+
+def with_broker(**extra):
+    """The environment of a process that uses the broker of files."""
+    found = environment(**extra)
+    return {**found, "PYTHONPATH": f"{BROKER}{os.pathsep}{found['PYTHONPATH']}"}
 
 
 class Said:
@@ -64,7 +73,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env=environment(CELERY_DATA=str(folder / "data"), **extra),
+                env=with_broker(CELERY_DATA=str(folder / "data"), **extra),
             )
 
     def __enter__(self):
@@ -117,7 +126,7 @@ def send(folder, *arguments, of=None, **extra):
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=environment(CELERY_DATA=str(folder / "data"), **extra),
+        env=with_broker(CELERY_DATA=str(folder / "data"), **extra),
         text=True,
         timeout=PATIENCE,
         check=False,

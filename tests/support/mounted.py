@@ -118,42 +118,57 @@ urlpatterns: list = []
 
 
 def _django():
+    """What these applications need to be set, while they are made and while they answer."""
     import django
     from django.conf import settings
     from django.http import HttpResponse
+    from django.test import override_settings
     from django.urls import path
 
-    if not settings.configured:
-        settings.configure(
-            ROOT_URLCONF=__name__,
-            SECRET_KEY="not a secret",
-            ALLOWED_HOSTS=["*"],
-            LOGGING_CONFIG=None,
-            MIDDLEWARE=[
-                "django.middleware.common.CommonMiddleware",
-                "django.middleware.csrf.CsrfViewMiddleware",
-                "django.middleware.http.ConditionalGetMiddleware",
-            ],
-        )
+    needed = {
+        "ROOT_URLCONF": __name__,
+        "ALLOWED_HOSTS": ["*"],
+        "MIDDLEWARE": [
+            "django.middleware.common.CommonMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "django.middleware.http.ConditionalGetMiddleware",
+        ],
+    }
+    if not settings.configured:  # once a process: other tests may have settings of their own
+        settings.configure(SECRET_KEY="not a secret", LOGGING_CONFIG=None, **needed)
         django.setup()
+    if not urlpatterns:
         urlpatterns.append(path("", lambda request: HttpResponse("home")))
         mount_metrics(urlpatterns, registry=REGISTRY)
+    return override_settings(**needed)
 
 
 def django_wsgi():
     """Django's urlpatterns, under WSGI."""
-    _django()
-    from django.core.wsgi import get_wsgi_application
+    from django.core.handlers.wsgi import WSGIHandler
 
-    return get_wsgi_application()
+    with _django():
+        application = WSGIHandler()
+
+    def app(environ, start_response):
+        with _django():
+            return application(environ, start_response)
+
+    return app
 
 
 def django_asgi():
     """Django's urlpatterns, under ASGI."""
-    _django()
-    from django.core.asgi import get_asgi_application
+    from django.core.handlers.asgi import ASGIHandler
 
-    return get_asgi_application()
+    with _django():
+        application = ASGIHandler()
+
+    async def app(scope, receive, send):
+        with _django():
+            await application(scope, receive, send)
+
+    return app
 
 
 def plain_asgi():

@@ -40,6 +40,10 @@ __all__ = ["CLOSE_GRACE", "QueueWorker"]
 CLOSE_GRACE: Final = 0.25
 """Least seconds that the inner sink gets to close in, when draining used up the time."""
 
+_BREATH: Final = 0.001
+"""Seconds between two batches while little comes: a wake-up for each record costs the producers more
+than the record does."""
+
 _NAP: Final = 5.0  # longest park: an interrupt in the middle of put() may swallow a wake-up
 _GAP_INTERVAL: Final = 1.0  # least seconds between two log.gap notices, except at flush and close
 
@@ -90,6 +94,8 @@ class QueueWorker:
         self._poll_at = 0.0
         self._gap_at = 0.0
         self._linger_until = 0.0
+        self._linger_size = 1
+        self._delivered_at = 0.0
         self._replay = Replay(name, options, buffer, spill)
         self._standing_in = threading.Lock()
         self.busy_since: float | None = None
@@ -217,7 +223,6 @@ class QueueWorker:
         batch = buffer.take(options.batch_records, options.batch_bytes)
         if not batch:
             return False
-        self._linger_until = 0.0
         attempt = self._write(batch)
         if attempt is None:
             return True
@@ -250,7 +255,7 @@ class QueueWorker:
         return None if self._abandoned else attempt
 
     def _after(self, taken: list[Record], *, failed: bool, moved: bool) -> None:
-        now = time.monotonic()
+        now = self._delivered_at = time.monotonic()
         if moved:
             self._backoff.reset()
             self._turnstile.open()
@@ -278,16 +283,20 @@ class QueueWorker:
     def _lingers(self, now: float) -> bool:
         """Whether to wait a little longer for a fuller batch."""
         options, buffer = self._options, self._buffer
-        if not options.linger or buffer.held or not buffer.queued:
-            self._linger_until = 0.0
+        self._linger_until, before = 0.0, self._linger_until
+        if self._stop is not None or self._requests or self._turnstile or buffer.held:
             return False
-        if self._stop is not None or self._requests or self._turnstile:
+        if not options.linger:
+            # Nobody is kept waiting for the first record after a pause.
+            until, size = self._delivered_at + _BREATH, max(self._full_batch // 4, 1)
+        elif buffer.queued:
+            until, size = before or now + options.linger, self._full_batch
+        else:
             return False
-        if buffer.size >= self._full_batch or buffer.bytes >= options.batch_bytes:
+        if now >= until or buffer.size >= size or buffer.bytes >= options.batch_bytes:
             return False
-        if not self._linger_until:
-            self._linger_until = now + options.linger
-        return now < self._linger_until
+        self._linger_until, self._linger_size = until, size
+        return True
 
     @property
     def _full_batch(self) -> int:
@@ -307,6 +316,7 @@ class QueueWorker:
         notice = self._gap_notice()
         if notice is None:
             return
+        self._delivered_at = 0.0  # whoever flushes now shall see it
         if not buffer.inject(notice):
             diagnostics.report(
                 f"queue.gap {self._name}",
@@ -349,7 +359,7 @@ class QueueWorker:
             wake_size = NEVER
             until = min(until, self._retry_at)
         elif self._linger_until:
-            wake_size, wake_bytes = self._full_batch, self._options.batch_bytes
+            wake_size, wake_bytes = self._linger_size, self._options.batch_bytes
             until = min(until, self._linger_until)
         if buffer.gap and buffer.relaxed:
             until = min(until, max(self._gap_at, self._retry_at))

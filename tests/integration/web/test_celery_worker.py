@@ -61,6 +61,9 @@ def check_kinds(said):
     assert said.ends("ignored") == [("task ignored", "info", "IGNORED")]
     assert said.ends("rejected") == [("task rejected", "warning", "REJECTED")]
     assert said.ends("softly") == [("task failed", "error", "FAILURE")]
+    assert said.ends("logging all the time") == [("task failed", "error", "FAILURE")]
+    # The limit came while a value was being rendered, and waited for that.
+    assert {one["value"] for one in said.named("chat")} == {"slow"}
     for one in said.events:
         if "state" in one and one["state"] != "REVOKED":
             assert type(one["duration"]) is float, one
@@ -72,6 +75,7 @@ def check_kinds(said):
             ("fail", "ValueError"),
             ("rejected", "Reject"),
             ("softly", "SoftTimeLimitExceeded"),
+            ("logging all the time", "SoftTimeLimitExceeded"),
         ]
     )
     [failed] = [one for one in raised if one["task_name"] == "fail"]

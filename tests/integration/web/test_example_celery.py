@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.celery_worker import PATIENCE, Running, Said
+from support.celery_worker import PATIENCE, Running, Said, with_broker
 from support.process import environment
 
 pytest.importorskip("celery")
@@ -33,7 +33,7 @@ def test_an_order_can_be_followed_from_the_sender_to_the_last_task(tmp_path):
             [sys.executable, str(EXAMPLE / "send.py"), "order-7"],
             cwd=tmp_path,
             capture_output=True,
-            env=environment(**extra),
+            env=with_broker(**extra),
             text=True,
             timeout=PATIENCE,
             check=True,

@@ -120,7 +120,9 @@ def test_a_gauge_of_a_mode_that_nobody_knows_is_left_alone(tmp_path):
     assert scrape(tmp_path) == stock(tmp_path) == {("g", (("pid", str(NOBODY)),)): 2.0}
 
 
-@pytest.mark.parametrize("owner", [HERE, "worker-7", "0", "007", "1" * 30, "9999999999", 1])
+@pytest.mark.parametrize(
+    "owner", [pytest.param(HERE, id="own"), "worker-7", "0", "007", "1" * 30, "9999999999", 1]
+)
 def test_what_is_alive_or_named_after_no_pid_is_left_alone(tmp_path, owner):
     path = write(tmp_path, "counter", owner, {COUNT: 2.0})
 
