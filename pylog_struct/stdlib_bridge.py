@@ -169,9 +169,9 @@ def _make_record_of(original: Any) -> Any:
 
 
 def _learn_uvicorn() -> None:
-    from pylog_struct.web import _server_uvicorn  # noqa: PLC0415 - only where there is uvicorn
+    from pylog_struct.web._server import uvicorn as server_uvicorn  # noqa: PLC0415 - only where there is uvicorn
 
-    _server_uvicorn.register()
+    server_uvicorn.register()
 
 
 def _first_access(event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> str | None:

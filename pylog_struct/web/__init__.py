@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pylog_struct.web.asgi import RequestMiddleware
     from pylog_struct.web.celery import install_celery
+    from pylog_struct.web.executor import ContextExecutor
     from pylog_struct.web.flight import FlightRecorder
     from pylog_struct.web.health import health_asgi_app, health_wsgi_app
     from pylog_struct.web.metrics import metrics_asgi_app, metrics_wsgi_app
@@ -24,6 +25,7 @@ else:
         {
             "asgi": ("RequestMiddleware",),
             "celery": ("install_celery",),
+            "executor": ("ContextExecutor",),
             "flight": ("FlightRecorder",),
             "health": ("health_asgi_app", "health_wsgi_app"),
             "metrics": ("metrics_asgi_app", "metrics_wsgi_app"),
@@ -34,6 +36,7 @@ else:
     )
 
 __all__ = [
+    "ContextExecutor",
     "FlightRecorder",
     "RequestMiddleware",
     "WSGIRequestMiddleware",

@@ -21,7 +21,19 @@ from pylog_struct._frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-__all__ = ["ASGIApp", "Page", "Request", "Response", "WSGIApp", "asgi_app", "plain", "wsgi_app"]
+__all__ = [
+    "ASGIApp",
+    "Page",
+    "Request",
+    "Response",
+    "WSGIApp",
+    "answer",
+    "asgi_app",
+    "asgi_request",
+    "head",
+    "plain",
+    "wsgi_app",
+]
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body that are read; a longer one is answered with 413."""
@@ -61,11 +73,11 @@ WSGIApp: TypeAlias = "Callable[[Any, Any], Iterable[bytes]]"
 
 def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
     """Return an answer of one line of text."""
-    head = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
-    return Response(status, (*head, *headers), f"{text}\n".encode())
+    fixed = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
+    return Response(status, (*fixed, *headers), f"{text}\n".encode())
 
 
-def _answer(page: Page, request: Request) -> Response:
+def answer(page: Page, request: Request) -> Response:
     """Call the page; what it raises is its own trouble, not the server's."""
     try:
         return page(request)
@@ -74,7 +86,7 @@ def _answer(page: Page, request: Request) -> Response:
         return plain(500, "this page could not be made; the reason is on the server's stderr")
 
 
-def _head(response: Response) -> list[tuple[str, str]]:
+def head(response: Response) -> list[tuple[str, str]]:
     return [*response.headers, ("Content-Length", str(len(response.body)))]
 
 
@@ -101,10 +113,10 @@ def asgi_app(page: Page) -> ASGIApp:
         if body is None:
             response = plain(413, f"the body is longer than {MAX_BODY} bytes")
         else:
-            response = await _elsewhere(page, _asgi_request(scope, body))
-        head = [(name.lower().encode(), value.encode("latin-1")) for name, value in _head(response)]
+            response = await _elsewhere(page, asgi_request(scope, body))
+        lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in head(response)]
         shown = b"" if scope["method"] == "HEAD" else response.body
-        await send({"type": "http.response.start", "status": response.status, "headers": head})
+        await send({"type": "http.response.start", "status": response.status, "headers": lines})
         await send({"type": "http.response.body", "body": shown})
 
     return app
@@ -114,9 +126,9 @@ async def _elsewhere(page: Page, request: Request) -> Response:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:  # trio, for one
-        return _answer(page, request)
+        return answer(page, request)
     context = contextvars.copy_context()
-    return await loop.run_in_executor(None, context.run, _answer, page, request)
+    return await loop.run_in_executor(None, lambda: context.run(answer, page, request))
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
@@ -138,7 +150,7 @@ async def _asgi_body(receive: Any) -> bytes | None:
             return body
 
 
-def _asgi_request(scope: Any, body: bytes) -> Request:
+def asgi_request(scope: Any, body: bytes) -> Request:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope.get("headers") or ():
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "replace")
@@ -177,9 +189,9 @@ def wsgi_app(page: Page) -> WSGIApp:
             response = plain(413, f"the body is longer than {MAX_BODY} bytes")
         else:
             body = environ["wsgi.input"].read(size) if size else b""
-            response = _answer(page, _wsgi_request(environ, body))
+            response = answer(page, _wsgi_request(environ, body))
         phrase = HTTPStatus(response.status).phrase
-        start_response(f"{response.status} {phrase}", _head(response))
+        start_response(f"{response.status} {phrase}", head(response))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
     return app

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pylog_struct import diagnostics
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._asgi_messages import Response, Socket
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY, Exchange, RequestCore
+from pylog_struct.web._request.asgi_messages import Response, Socket
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY, Exchange, RequestCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Unpack
 
     from pylog_struct.web._http import ASGIApp
-    from pylog_struct.web._options import RequestKeywords
+    from pylog_struct.web._request.options import RequestKeywords
 
 __all__ = ["RequestMiddleware"]
 

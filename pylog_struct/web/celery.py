@@ -73,10 +73,11 @@ def install_celery(
     if app is not None and not isinstance(app, Celery):
         raise ConfigError(f"install_celery.app: {app!r} is no celery.Celery; use your app, or None")
 
-    from pylog_struct.web import _celery_context, _celery_request  # noqa: PLC0415 - Celery is there
-    from pylog_struct.web._celery_lines import LINES  # noqa: PLC0415
-    from pylog_struct.web._celery_process import PROCESS, quiet_beat  # noqa: PLC0415
-    from pylog_struct.web._celery_signals import connect, disconnect  # noqa: PLC0415
+    from pylog_struct.web._celery import context as celery_context  # noqa: PLC0415 - Celery is there
+    from pylog_struct.web._celery import request as celery_request  # noqa: PLC0415 - Celery is there
+    from pylog_struct.web._celery.lines import LINES  # noqa: PLC0415
+    from pylog_struct.web._celery.process import PROCESS, quiet_beat  # noqa: PLC0415
+    from pylog_struct.web._celery.signals import connect, disconnect  # noqa: PLC0415
 
     LINES.arguments = arguments
     LINES.install()
@@ -88,10 +89,10 @@ def install_celery(
     connect(signals.worker_process_init, PROCESS.on_child_init)
     connect(signals.worker_process_shutdown, PROCESS.on_child_exit)
     connect(signals.beat_init, PROCESS.on_beat_init)
-    connect(signals.task_prerun, _celery_context.on_prerun, first=True)
-    connect(signals.task_postrun, _celery_context.on_postrun)
-    connect(signals.task_revoked, _celery_request.on_revoked)
+    connect(signals.task_prerun, celery_context.on_prerun, first=True)
+    connect(signals.task_postrun, celery_context.on_postrun)
+    connect(signals.task_revoked, celery_request.on_revoked)
     if propagate:
-        connect(signals.before_task_publish, _celery_context.on_publish)
+        connect(signals.before_task_publish, celery_context.on_publish)
     else:
         disconnect(signals.before_task_publish)

@@ -8,22 +8,22 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._exchange import REQUEST_ID_KEY, RequestCore
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, RequestCore
 
 try:
     from asgiref.sync import iscoroutinefunction, markcoroutinefunction
     from django.conf import settings  # type: ignore[import-untyped]
     from django.core.signals import got_request_exception  # type: ignore[import-untyped]
 
-    from pylog_struct.web._django_lines import take_over_lines
-    from pylog_struct.web._django_request import (
+    from pylog_struct.web._django.lines import take_over_lines
+    from pylog_struct.web._django.request import (
         EXCHANGE,
         begin,
         describe_response,
         note_exception,
         note_user,
     )
-    from pylog_struct.web._django_stream import listen, unbind
+    from pylog_struct.web._django.stream import listen, unbind
 except ImportError as error:
     msg = "pylog_struct.web.django needs Django: pip install django"
     raise ImportError(msg) from error
@@ -31,7 +31,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pylog_struct.web._exchange import Exchange
+    from pylog_struct.web._request.exchange import Exchange
 
 __all__ = ["RequestMiddleware"]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping  # noqa: TC003 - of the public sig
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import unquote_to_bytes
 
-from pylog_struct.web import _server_stderr
-from pylog_struct.web._server_access import EVENT, access_fields, header_text, whole_number
-from pylog_struct.web._server_setup import attach, set_up, warn_of_ignored
+from pylog_struct.web._server import stderr as server_stderr
+from pylog_struct.web._server.access import EVENT, access_fields, header_text, whole_number
+from pylog_struct.web._server.setup import attach, set_up, warn_of_ignored
 
 try:
     from gunicorn.glogging import Logger  # type: ignore[import-untyped]
@@ -77,13 +77,13 @@ class GunicornLogger(Logger):  # type: ignore[misc]
         """Log with the exception that is being handled."""
         super().exception(msg, *args, **kwargs)
         if msg == _WORKER_FAILED:
-            _server_stderr.expect(str(sys.exc_info()[1]))
+            server_stderr.expect(str(sys.exc_info()[1]))
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log at DEBUG; that the application could not be loaded, as the error that it is."""
         if msg == _NOT_LOADED:
             super().error(msg, *args, **kwargs)
-            _server_stderr.expect(str(sys.exc_info()[1]))
+            server_stderr.expect(str(sys.exc_info()[1]))
         else:
             super().debug(msg, *args, **kwargs)
 

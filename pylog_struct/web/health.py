@@ -16,7 +16,7 @@ from pylog_struct.manager import current_manager_or_none
 from pylog_struct.sinks._checks import check_count
 from pylog_struct.units import parse_duration
 from pylog_struct.web._http import Request, Response, asgi_app, plain, wsgi_app
-from pylog_struct.web._status_verdict import Limits, State, Watch
+from pylog_struct.web._status.verdict import Limits, State, Watch
 
 if TYPE_CHECKING:
     from pylog_struct.web._http import ASGIApp, WSGIApp

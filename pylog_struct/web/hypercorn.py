@@ -10,9 +10,9 @@ import logging
 from collections.abc import Mapping  # noqa: TC003 - of the public signatures
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pylog_struct.web._server_access import EVENT, access_fields, header_text, whole_number
-from pylog_struct.web._server_setup import attach, set_up, warn_of_ignored
-from pylog_struct.web._server_signals import drain_on_signals
+from pylog_struct.web._server.access import EVENT, access_fields, header_text, whole_number
+from pylog_struct.web._server.setup import attach, set_up, warn_of_ignored
+from pylog_struct.web._server.signals import drain_on_signals
 
 try:
     from hypercorn.logging import Logger

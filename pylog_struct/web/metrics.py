@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pylog_struct.errors import ConfigError
 from pylog_struct.web._http import asgi_app, wsgi_app
+from pylog_struct.web._metrics.negotiation import metrics_page
+from pylog_struct.web._metrics.scrape import Scraper, directory_of
 from pylog_struct.web._multiprocess.directory import fold_directory
-from pylog_struct.web._negotiation import metrics_page
-from pylog_struct.web._scrape import Scraper, directory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pylog_struct.web._http import ASGIApp, WSGIApp
-    from pylog_struct.web._scrape import Collector
+    from pylog_struct.web._metrics.scrape import Collector
 
 __all__ = ["fold_dead_workers", "metrics_asgi_app", "metrics_wsgi_app"]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from pylog_struct._lazy import loaded
 from pylog_struct.errors import ConfigError
 from pylog_struct.web import _http
-from pylog_struct.web._negotiation import metrics_page
-from pylog_struct.web._scrape import Scraper
+from pylog_struct.web._metrics.negotiation import metrics_page
+from pylog_struct.web._metrics.scrape import Scraper
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from pylog_struct.web._http import Page
-    from pylog_struct.web._scrape import Collector
+    from pylog_struct.web._metrics.scrape import Collector
 
 __all__ = ["mount_metrics"]
 
@@ -153,7 +153,7 @@ def _mount_in_django(patterns: list[Any], path: str, page: Page) -> None:
         raise ConfigError(msg) from error
 
     def metrics(request: Any) -> Any:
-        answer = _http._answer(
+        answer = _http.answer(
             page,
             _http.Request(
                 request.method,
@@ -163,7 +163,7 @@ def _mount_in_django(patterns: list[Any], path: str, page: Page) -> None:
             ),
         )
         body = b"" if request.method == "HEAD" else answer.body
-        return http.HttpResponse(body, status=answer.status, headers=dict(_http._head(answer)))
+        return http.HttpResponse(body, status=answer.status, headers=dict(_http.head(answer)))
 
     # What is no GET is answered with 405, not with a page about cookies.
     metrics.csrf_exempt = True  # type: ignore[attr-defined]
@@ -215,7 +215,7 @@ def _wrapped(app: Any, path: str, page: Page, interface: Literal["asgi", "wsgi"]
 
         async def asgi(scope: Any, receive: Any, send: Any) -> None:
             ours = scope["type"] == "http" and (
-                scope["path"] in paths or _http._asgi_request(scope, b"").path in paths
+                scope["path"] in paths or _http.asgi_request(scope, b"").path in paths
             )
             chosen: Any = serve_asgi if ours else app
             await chosen(scope, receive, send)

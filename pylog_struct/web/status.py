@@ -16,12 +16,12 @@ import orjson
 from pylog_struct.errors import ConfigError
 from pylog_struct.units import parse_duration
 from pylog_struct.web._http import Request, Response, asgi_app, plain, wsgi_app
-from pylog_struct.web._status_access import Access, cookie, csrf, session
-from pylog_struct.web._status_errors import ERRORS
-from pylog_struct.web._status_history import HISTORY
-from pylog_struct.web._status_json import as_json
-from pylog_struct.web._status_levels import Levels, document
-from pylog_struct.web._status_page import (
+from pylog_struct.web._status.access import Access, cookie, csrf, session
+from pylog_struct.web._status.errors import ERRORS
+from pylog_struct.web._status.history import HISTORY
+from pylog_struct.web._status.json import as_json
+from pylog_struct.web._status.levels import Levels, document
+from pylog_struct.web._status.page import (
     SECURITY,
     fragment,
     html_response,

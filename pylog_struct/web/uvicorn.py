@@ -13,8 +13,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._server_setup import ServerHandler, set_up
-from pylog_struct.web._server_signals import drain_on_signals
+from pylog_struct.web._server.setup import ServerHandler, set_up
+from pylog_struct.web._server.signals import drain_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pylog_struct import diagnostics
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY, Exchange, RequestCore
-from pylog_struct.web._wsgi_response import CountedInput, Response
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY, Exchange, RequestCore
+from pylog_struct.web._request.wsgi_response import CountedInput, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Unpack
 
     from pylog_struct.web._http import WSGIApp
-    from pylog_struct.web._options import RequestKeywords
+    from pylog_struct.web._request.options import RequestKeywords
 
 __all__ = ["WSGIRequestMiddleware"]
 

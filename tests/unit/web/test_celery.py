@@ -20,12 +20,13 @@ from support.events import memory_pipeline, only_the_bridge
 import pylog_struct
 from pylog_struct import ConfigError, diagnostics
 from pylog_struct.sinks import MemorySink, StreamSink
-from pylog_struct.web import _celery_context, install_celery
-from pylog_struct.web._celery_headers import from_headers, to_headers
-from pylog_struct.web._celery_lines import LINES
-from pylog_struct.web._celery_process import PROCESS
-from pylog_struct.web._celery_signals import connect, disconnect
-from pylog_struct.web._celery_stdout import Prints, end_lines, redirect, restore
+from pylog_struct.web import install_celery
+from pylog_struct.web._celery import context as celery_context
+from pylog_struct.web._celery.headers import from_headers, to_headers
+from pylog_struct.web._celery.lines import LINES
+from pylog_struct.web._celery.process import PROCESS
+from pylog_struct.web._celery.signals import connect, disconnect
+from pylog_struct.web._celery.stdout import Prints, end_lines, redirect, restore
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -281,9 +282,9 @@ def test_trouble_in_a_receiver_is_reported_and_goes_no_further(capsys, sink):
         def request(self):
             raise RuntimeError("no request")
 
-    _celery_context.on_prerun("id", Hostile())
-    _celery_context.on_postrun("id", Hostile())
-    _celery_context.on_publish({1: 2}.keys())
+    celery_context.on_prerun("id", Hostile())
+    celery_context.on_postrun("id", Hostile())
+    celery_context.on_publish({1: 2}.keys())
 
     assert "a task runs without its context (RuntimeError: no request)" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from support.events import memory_pipeline
 
 import pylog_struct
-from pylog_struct.web._celery_limits import PatientLimit, guard_limit
+from pylog_struct.web._celery.limits import PatientLimit, guard_limit
 
 NUMBER = pool.SIG_SOFT_TIMEOUT
 

@@ -18,12 +18,14 @@ from celery.worker.request import Request
 from structlog.contextvars import get_contextvars
 from support.events import memory_pipeline, only_the_bridge
 
-from pylog_struct.web import _celery_process, _celery_request, install_celery
-from pylog_struct.web._celery_lines import LINES
-from pylog_struct.web._celery_process import PROCESS
-from pylog_struct.web._celery_signals import disconnect
+from pylog_struct.web import install_celery
+from pylog_struct.web._celery import process as celery_process
+from pylog_struct.web._celery import request as celery_request
+from pylog_struct.web._celery.lines import LINES
+from pylog_struct.web._celery.process import PROCESS
+from pylog_struct.web._celery.signals import disconnect
 
-PATCHED = ("__init__", *_celery_request._METHODS)
+PATCHED = ("__init__", *celery_request._METHODS)
 SIGNALS = (
     *("before_task_publish", "beat_init", "celeryd_after_setup", "celeryd_init", "setup_logging"),
     *("task_postrun", "task_prerun", "task_revoked"),
@@ -255,7 +257,7 @@ def test_a_banner_without_a_broker_is_a_banner_all_the_same(app, sink, capsys, m
     app.conf.worker_redirect_stdouts_level = "NOISE"
     with monkeypatch.context() as patch:
         levels = []
-        patch.setattr(_celery_process._celery_stdout, "redirect", levels.append)
+        patch.setattr(celery_process.celery_stdout, "redirect", levels.append)
         PROCESS.on_worker_setup("a@b", instance)
 
     assert levels == [logging.WARNING]
@@ -278,9 +280,9 @@ def test_a_child_that_cannot_deliver_in_time_says_so(sink, monkeypatch):
         flush=lambda timeout: called.append(("flush", timeout)),
         shutdown=lambda timeout: called.append(("shutdown", timeout)),
     )
-    monkeypatch.setattr(_celery_process, "current_manager_or_none", lambda: manager)
+    monkeypatch.setattr(celery_process, "current_manager_or_none", lambda: manager)
     PROCESS.on_child_exit()
-    monkeypatch.setattr(_celery_process, "current_manager_or_none", lambda: None)
+    monkeypatch.setattr(celery_process, "current_manager_or_none", lambda: None)
     PROCESS.on_child_exit()
 
     assert called == [("flush", 0.5), ("shutdown", 1.0)]

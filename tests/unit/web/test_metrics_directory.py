@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from support.scraping import NOBODY, key, names, samples, stock, write
 
-from pylog_struct.web import _scrape
+from pylog_struct.web._metrics.scrape import Families
 from pylog_struct.web._multiprocess import directory as directories
 from pylog_struct.web._multiprocess.files import CorruptFileError, encode, listing, read
 from pylog_struct.web._multiprocess.lock import locked
@@ -35,7 +35,7 @@ def _scrape_fixture(tmp_path, troubles):
             troubles.append((kind, message, error))
 
         families = directories.collect(os.fspath(directory), folding=folding, trouble=trouble)
-        return samples(generate_latest(_scrape.Families(families)).decode())
+        return samples(generate_latest(Families(families)).decode())
 
     return scrape
 
@@ -112,7 +112,7 @@ def test_any_files_are_combined_as_prometheus_client_does(tmp_path_factory, file
         pytest.fail(message)
 
     families = directories.collect(os.fspath(where), folding=False, trouble=trouble)
-    found = samples(generate_latest(_scrape.Families(families)).decode())
+    found = samples(generate_latest(Families(families)).decode())
     assert found == pytest.approx(stock(where))
 
 

@@ -20,7 +20,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from support.scraping import NOBODY, key, names, samples, stock, write
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web import _scrape
+from pylog_struct.web._metrics.scrape import Families
 from pylog_struct.web._multiprocess import directory as directories
 from pylog_struct.web._multiprocess import liveness
 from pylog_struct.web._multiprocess.files import CorruptFileError, listing, read_archive
@@ -44,7 +44,7 @@ def scrape(directory, *, folding=True):
         pytest.fail(f"{message}: {error}")
 
     families = directories.collect(os.fspath(directory), folding=folding, trouble=trouble)
-    return samples(generate_latest(_scrape.Families(families)).decode())
+    return samples(generate_latest(Families(families)).decode())
 
 
 def everything(directory, owner, weight):

@@ -30,7 +30,7 @@ import pylog_struct.metrics
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks import FailoverSink, MemorySink, NullSink, QueueSink
 from pylog_struct.web import metrics_asgi_app, metrics_wsgi_app
-from pylog_struct.web._negotiation import accepts_gzip, chosen_encoder
+from pylog_struct.web._metrics.negotiation import accepts_gzip, chosen_encoder
 
 
 @pytest.fixture(autouse=True)

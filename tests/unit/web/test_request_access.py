@@ -13,8 +13,8 @@ import pylog_struct
 from pylog_struct import diagnostics
 from pylog_struct.processors import ECS
 from pylog_struct.sinks import MemorySink
-from pylog_struct.web._names import current_names
-from pylog_struct.web._text import PATH_MAX
+from pylog_struct.web._request.names import current_names
+from pylog_struct.web._request.text import PATH_MAX
 from pylog_struct.web.asgi import RequestMiddleware
 
 FORGING = '","status":200,"x":"\r\n%(h)s{0}\x1b[2J'

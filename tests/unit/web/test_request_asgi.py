@@ -13,7 +13,7 @@ from support.web_requests import DISCONNECT, Peer, answer, hello, scope_of, sock
 import pylog_struct
 from pylog_struct import diagnostics
 from pylog_struct._exception_context import context_of
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
 from pylog_struct.web.asgi import RequestMiddleware
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._client import FORWARDED, Proxies, is_ip
+from pylog_struct.web._request.client import FORWARDED, Proxies, is_ip
 
 PROXIES = ["10.0.0.0/8", "::1", "127.0.0.1"]
 

@@ -8,7 +8,7 @@ import structlog
 from support.events import memory_pipeline
 
 from pylog_struct import diagnostics
-from pylog_struct.web._exchange import RequestCore
+from pylog_struct.web._request.exchange import RequestCore
 
 
 def test_a_request_that_ends_in_another_context_leaves_that_one_alone(capsys):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pylog_struct.web._request_id import IDS, REQUEST_ID_MAX, accepted_id, rejected_id
-from pylog_struct.web._text import shown
+from pylog_struct.web._request.request_id import IDS, REQUEST_ID_MAX, accepted_id, rejected_id
+from pylog_struct.web._request.text import shown
 
 HOSTILE = [
     "",

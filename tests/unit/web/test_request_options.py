@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web._options import DEFAULTS, Options, RequestKeywords
+from pylog_struct.web._request.options import DEFAULTS, Options, RequestKeywords
 from pylog_struct.web.asgi import RequestMiddleware
 from pylog_struct.web.flight import FlightRecorder
 from pylog_struct.web.wsgi import WSGIRequestMiddleware

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pylog_struct.web._trace import Trace, parse_traceparent, parse_tracestate, telemetry_ids
+from pylog_struct.web._request.trace_context import (
+    Trace,
+    parse_traceparent,
+    parse_tracestate,
+    telemetry_ids,
+)
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -14,7 +14,7 @@ from support.events import memory_pipeline
 from support.web_requests import WSGIPeer, environ_of
 
 from pylog_struct import diagnostics
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
 from pylog_struct.web.wsgi import WSGIRequestMiddleware
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"

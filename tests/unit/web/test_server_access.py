@@ -10,8 +10,8 @@ import pytest
 from support.events import memory_pipeline, only_the_bridge, without
 
 from pylog_struct import stdlib_bridge
-from pylog_struct.web import _server_uvicorn
-from pylog_struct.web._server_access import access_fields, header_text, whole_number
+from pylog_struct.web._server import uvicorn as server_uvicorn
+from pylog_struct.web._server.access import access_fields, header_text, whole_number
 
 UVICORN = '%s - "%s %s HTTP/%s" %d'
 EVERYTHING = {
@@ -164,7 +164,7 @@ def test_uvicorn_that_is_there_is_learnt_by_configure(monkeypatch):
 
     memory_pipeline()
 
-    assert stdlib_bridge.SHAPES["uvicorn.access"] is _server_uvicorn.shape
+    assert stdlib_bridge.SHAPES["uvicorn.access"] is server_uvicorn.shape
 
 
 def test_uvicorns_under_ecs():

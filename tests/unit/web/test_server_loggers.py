@@ -21,7 +21,9 @@ import pylog_struct
 from pylog_struct import ConfigError, manager
 from pylog_struct.sinks import MemorySink
 from pylog_struct.stdlib_bridge import BRIDGE, BridgeHandler
-from pylog_struct.web import _server_signals, _server_stderr, uvicorn
+from pylog_struct.web import uvicorn
+from pylog_struct.web._server import signals as server_signals
+from pylog_struct.web._server import stderr as server_stderr
 
 NAMES = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error",
          "gunicorn.access", "hypercorn.error", "hypercorn.access")  # fmt: skip
@@ -38,7 +40,7 @@ def _as_it_was():
     }
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     yield
-    _server_stderr.uninstall()
+    server_stderr.uninstall()
     for name, (kept, level, propagate, disabled) in before.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate, logger.disabled = kept, propagate, disabled
@@ -211,7 +213,7 @@ def test_only_the_default_action_is_replaced():
     signal.signal(signal.SIGTERM, own)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    _server_signals.drain_on_signals()
+    server_signals.drain_on_signals()
 
     assert signal.getsignal(signal.SIGTERM) is own
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
@@ -220,7 +222,7 @@ def test_only_the_default_action_is_replaced():
 def test_no_handler_is_installed_from_another_thread():
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    thread = threading.Thread(target=_server_signals.drain_on_signals)
+    thread = threading.Thread(target=server_signals.drain_on_signals)
     thread.start()
     thread.join()
 
@@ -228,15 +230,15 @@ def test_no_handler_is_installed_from_another_thread():
 
 
 def test_what_is_drained_and_when():
-    _server_signals._drain(True)  # nothing configured: nothing to do
+    server_signals._drain(True)  # nothing configured: nothing to do
     sink = MemorySink()
     pylog_struct.configure(format="json", sink=sink, queue_size=100)
     logging.getLogger("x").warning("one")
 
-    _server_signals._drain(False)
+    server_signals._drain(False)
     assert len(sink.events) == 1
     logging.getLogger("x").warning("two")
-    _server_signals._drain(True)
+    server_signals._drain(True)
 
     assert len(sink.events) == 2
     assert manager.current_manager().root._closed
@@ -412,7 +414,7 @@ def test_what_gunicorn_prints_after_an_exception_is_said_once(glogging, monkeypa
             logger.debug("Exception while loading the application", exc_info=True)
             print(str(error), file=sys.stderr)
             print("and more", file=sys.stderr)
-        _server_stderr.uninstall()
+        server_stderr.uninstall()
 
     assert [(e["level"], e["event"]) for e in sink.events] == [
         ("error", "Exception in worker process"),

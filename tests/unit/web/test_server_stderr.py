@@ -14,8 +14,8 @@ from support.events import memory_pipeline
 
 import pylog_struct
 from pylog_struct.sinks import FanOutSink, MemorySink, StreamSink
-from pylog_struct.web import _server_stderr
-from pylog_struct.web._server_stderr import EventStream
+from pylog_struct.web._server import stderr as server_stderr
+from pylog_struct.web._server.stderr import EventStream
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_traceback_without_an_end_is_bounded(stream, sink):
 
 def test_what_an_event_has_said_is_swallowed_once(stream, sink, as_stderr):
     as_stderr()
-    _server_stderr.expect("why\nindeed")
+    server_stderr.expect("why\nindeed")
     print("why\nindeed", file=stream)
     print("why", file=stream)
 
@@ -256,22 +256,22 @@ def test_a_child_of_a_fork_starts_without_the_parents_line(stream, sink):
 def test_install_and_uninstall(behind, monkeypatch):
     monkeypatch.setattr(sys, "stderr", behind)
 
-    _server_stderr.install()
-    _server_stderr.install()
+    server_stderr.install()
+    server_stderr.install()
     assert isinstance(sys.stderr, EventStream)
     assert sys.stderr.pylog_struct_behind is behind
-    _server_stderr.uninstall()
-    _server_stderr.uninstall()
+    server_stderr.uninstall()
+    server_stderr.uninstall()
 
     assert sys.stderr is behind
-    _server_stderr.expect("nobody prints this")
+    server_stderr.expect("nobody prints this")
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO()])
 def test_without_a_descriptor_it_is_left_alone(stream, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream)
 
-    _server_stderr.install()
+    server_stderr.install()
 
     assert sys.stderr is stream
 
@@ -283,6 +283,6 @@ def test_a_closed_one_is_left_alone(monkeypatch):
     stream.close()
     monkeypatch.setattr(sys, "stderr", stream)
 
-    _server_stderr.install()
+    server_stderr.install()
 
     assert sys.stderr is stream

@@ -7,7 +7,7 @@ import pytest
 from pylog_struct import ConfigError
 from pylog_struct.testing import FakeClock
 from pylog_struct.web._http import Request
-from pylog_struct.web._status_access import COOKIE, Access, Throttle, cookie, csrf, session
+from pylog_struct.web._status.access import COOKIE, Access, Throttle, cookie, csrf, session
 
 TOKEN = "correct-horse-battery"
 
@@ -88,7 +88,7 @@ def test_guessing_ends_after_ten_tries_for_a_minute_and_only_for_who_guesses(acc
 
 
 def test_a_throttle_remembers_so_many_clients(monkeypatch, clock):
-    monkeypatch.setattr("pylog_struct.web._status_access._CLIENTS", 5)
+    monkeypatch.setattr("pylog_struct.web._status.access._CLIENTS", 5)
     throttle = Throttle(clock)
     for number in range(100):
         for _ in range(10):

@@ -16,8 +16,9 @@ from pylog_struct import ConfigError
 from pylog_struct.ledger import DropReason
 from pylog_struct.record import Record
 from pylog_struct.sinks import FailoverSink, FanOutSink, MemorySink, QueueSink
-from pylog_struct.web import _status_reading, status_asgi_app, status_wsgi_app
-from pylog_struct.web._status_errors import ERRORS
+from pylog_struct.web import status_asgi_app, status_wsgi_app
+from pylog_struct.web._status import reading as status_reading
+from pylog_struct.web._status.errors import ERRORS
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 log = pylog_struct.get_logger("app.test")
@@ -308,7 +309,7 @@ def test_what_only_one_kind_of_sink_knows_is_shown(client):
 
 
 def test_a_sink_that_does_not_answer_is_shown_as_such(client, monkeypatch):
-    monkeypatch.setattr(_status_reading, "PATIENCE", 0.01)
+    monkeypatch.setattr(status_reading, "PATIENCE", 0.01)
     sink = MemorySink()
     pylog_struct.configure(sink=sink)
     held, done = threading.Event(), threading.Event()

@@ -13,7 +13,7 @@ from pylog_struct._compiled import SPEED
 from pylog_struct.bound_logger import BoundLogger
 from pylog_struct.pipeline import Pipeline
 from pylog_struct.sinks import QueueSink
-from pylog_struct.web._status_errors import LINE, RECORDS, Errors, group
+from pylog_struct.web._status.errors import LINE, RECORDS, Errors, group
 
 log = pylog_struct.get_logger("errors.test")
 

@@ -10,7 +10,7 @@ import pylog_struct
 from pylog_struct._janitor import JANITOR
 from pylog_struct.sinks import MemorySink
 from pylog_struct.testing import FakeClock
-from pylog_struct.web._status_history import (
+from pylog_struct.web._status.history import (
     HISTORY,
     INTERVAL,
     SPAN,

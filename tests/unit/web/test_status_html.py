@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from pylog_struct.web._status_html import Html, element, join
-from pylog_struct.web._status_svg import bar, sparkline
+from pylog_struct.web._status.html import Html, element, join
+from pylog_struct.web._status.svg import bar, sparkline
 
 HOSTILE = "<script>alert('x')</script>\"&\x00\x1b[31m\u202e\ud800"
 

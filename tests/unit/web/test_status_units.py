@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pylog_struct.web import _status_units as units
+from pylog_struct.web._status import units
 
 
 def plain(text):

@@ -25,8 +25,8 @@ from pylog_struct.sinks import (
 )
 from pylog_struct.sinks.base import BaseSink
 from pylog_struct.testing import FakeClock
-from pylog_struct.web import _status_reading
-from pylog_struct.web._status_verdict import Limits, Reason, State, Watch
+from pylog_struct.web._status import reading as status_reading
+from pylog_struct.web._status.verdict import Limits, Reason, State, Watch
 
 log = pylog_struct.get_logger("verdict")
 
@@ -277,7 +277,7 @@ def test_what_is_dropped_on_purpose_is_well(watch):
 
 
 def test_a_sink_whose_lock_cannot_be_had_is_said_to_be_unreadable_in_time(watch, monkeypatch):
-    monkeypatch.setattr(_status_reading, "PATIENCE", 0.01)
+    monkeypatch.setattr(status_reading, "PATIENCE", 0.01)
     sink = MemorySink()
     pylog_struct.configure(sink=sink)
     held, done = threading.Event(), threading.Event()
@@ -305,7 +305,7 @@ def test_a_sink_that_cannot_say_how_it_is_stops_nobody(watch, capsys):
             raise RuntimeError("no")
 
     watched = Mute(name="mute")
-    for reading in _status_reading.read_tree(watched):
+    for reading in status_reading.read_tree(watched):
         assert reading.statistics is None
     assert "mute: no statistics" in capsys.readouterr().err
     pylog_struct.configure(sink=MemorySink())
@@ -313,14 +313,14 @@ def test_a_sink_that_cannot_say_how_it_is_stops_nobody(watch, capsys):
 
 
 def test_only_so_many_sinks_are_looked_at(monkeypatch):
-    monkeypatch.setattr(_status_reading, "SINKS_MAX", 3)
+    monkeypatch.setattr(status_reading, "SINKS_MAX", 3)
     tree = FanOutSink([MemorySink() for _ in range(10)])
-    assert len(_status_reading.read_tree(tree)) == 3
+    assert len(status_reading.read_tree(tree)) == 3
 
 
 def test_dead_letters_are_no_alternative():
     tree = QueueSink(MemorySink(name="main"), dead_letter=MemorySink(name="dead"))
-    found = {reading.name: reading.alone for reading in _status_reading.read_tree(tree)}
+    found = {reading.name: reading.alone for reading in status_reading.read_tree(tree)}
     assert found == {"queue": True, "main": True, "dead": False}
 
 

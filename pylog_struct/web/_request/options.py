@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from pylog_struct.errors import ConfigError
 from pylog_struct.levels import ERROR, INFO, WARNING, parse_level
 from pylog_struct.units import parse_duration
-from pylog_struct.web._client import FORWARDED, FORWARDED_FOR, Proxies
+from pylog_struct.web._request.client import FORWARDED, FORWARDED_FOR, Proxies
 
 if TYPE_CHECKING:
     from pylog_struct.web.flight import FlightRecorder

@@ -7,7 +7,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct import fork
-from pylog_struct.web._text import shown
+from pylog_struct.web._request.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import diagnostics
-from pylog_struct.web._celery_context import lasted, running
+from pylog_struct.web._celery.context import lasted, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pylog_struct.web._celery_context import Running
+    from pylog_struct.web._celery.context import Running
 
 __all__ = ["LINES", "Lines"]
 

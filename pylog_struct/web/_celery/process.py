@@ -15,8 +15,9 @@ from pylog_struct.errors import ConfigError
 from pylog_struct.levels import WARNING, parse_level
 from pylog_struct.manager import current_manager_or_none
 from pylog_struct.stdlib_bridge import BRIDGE
-from pylog_struct.web import _celery_request, _celery_stdout
-from pylog_struct.web._celery_signals import move
+from pylog_struct.web._celery import request as celery_request
+from pylog_struct.web._celery import stdout as celery_stdout
+from pylog_struct.web._celery.signals import move
 
 __all__ = ["PROCESS", "Process", "quiet_beat"]
 
@@ -61,7 +62,7 @@ class Process:
         if instance is not None:
             instance.quiet = True  # the banner: an event says it, a moment later
         worker.safe_say = _say
-        _celery_request.install()
+        celery_request.install()
 
     def on_worker_setup(self, sender: Any = None, instance: Any = None, **_: Any) -> None:
         """Say what the banner says (``celeryd_after_setup``: the last one before it is printed)."""
@@ -90,7 +91,7 @@ class Process:
     @staticmethod
     def on_child_exit(**_: Any) -> None:
         """Deliver what is waiting: the child leaves past ``atexit`` (``worker_process_shutdown``)."""
-        _celery_stdout.end_lines()
+        celery_stdout.end_lines()
         manager = current_manager_or_none()
         # The pool gives a child that it kills 0.1 s from SIGTERM to SIGKILL; any other one has time.
         if manager is not None and not manager.flush(manager._timeout):
@@ -118,7 +119,7 @@ class Process:
             except ConfigError as error:
                 diagnostics.report("celery prints", "prints become warnings", error)
                 level = WARNING
-            _celery_stdout.redirect(level)
+            celery_stdout.redirect(level)
 
 
 PROCESS: Final = Process()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct.web._route import route_of_environ
+from pylog_struct.web._request.route import route_of_environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextvars import Context
 
-    from pylog_struct.web._exchange import Exchange, RequestCore
     from pylog_struct.web._http import WSGIApp
+    from pylog_struct.web._request.exchange import Exchange, RequestCore
 
 __all__ = ["CountedInput", "Response"]
 

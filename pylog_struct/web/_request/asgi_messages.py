@@ -10,10 +10,10 @@ from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct.web._route import route_of_scope
+from pylog_struct.web._request.route import route_of_scope
 
 if TYPE_CHECKING:
-    from pylog_struct.web._exchange import Exchange, RequestCore
+    from pylog_struct.web._request.exchange import Exchange, RequestCore
 
 __all__ = ["Response", "Socket"]
 

@@ -17,10 +17,10 @@ import structlog
 from pylog_struct import diagnostics, get_logger
 from pylog_struct.processors.safe_repr import safe_str
 from pylog_struct.structlog_context import CONTEXT_VARIABLES, current_context
-from pylog_struct.web._celery_headers import PROPAGATED, from_headers, to_headers
-from pylog_struct.web._celery_limits import guard_limit
-from pylog_struct.web._celery_stdout import end_lines
-from pylog_struct.web._names import current_names
+from pylog_struct.web._celery.headers import PROPAGATED, from_headers, to_headers
+from pylog_struct.web._celery.limits import guard_limit
+from pylog_struct.web._celery.stdout import end_lines
+from pylog_struct.web._request.names import current_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pylog_struct.web import _status_look as looks
-from pylog_struct.web import _status_units as units
-from pylog_struct.web._status_history import SPAN, Totals, series, totals
-from pylog_struct.web._status_html import Html, element, join
-from pylog_struct.web._status_look import Look, pill
-from pylog_struct.web._status_svg import sparkline
-from pylog_struct.web._status_tree import sink_tree
-from pylog_struct.web._status_verdict import Reason, State, Verdict
+from pylog_struct.web._status import look as looks
+from pylog_struct.web._status import units
+from pylog_struct.web._status.history import SPAN, Totals, series, totals
+from pylog_struct.web._status.html import Html, element, join
+from pylog_struct.web._status.look import Look, pill
+from pylog_struct.web._status.svg import sparkline
+from pylog_struct.web._status.tree import sink_tree
+from pylog_struct.web._status.verdict import Reason, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pylog_struct.web._status_reading import SinkReading
+    from pylog_struct.web._status.reading import SinkReading
 
 __all__ = ["everything"]
 

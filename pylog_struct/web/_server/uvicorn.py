@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import unquote
 
-from pylog_struct.web._server_access import EVENT, access_fields, whole_number
+from pylog_struct.web._server.access import EVENT, access_fields, whole_number
 
 __all__ = ["register", "shape"]
 

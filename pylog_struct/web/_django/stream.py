@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pylog_struct.web._exchange import _unbind as unbind
+from pylog_struct.web._request.exchange import _unbind as unbind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from pylog_struct.web._exchange import Exchange, RequestCore
+    from pylog_struct.web._request.exchange import Exchange, RequestCore
 
 __all__ = ["listen", "unbind"]
 

@@ -11,9 +11,9 @@ from django.conf import settings  # type: ignore[import-untyped]
 from pylog_struct import diagnostics
 from pylog_struct.stdlib_bridge import BRIDGE
 from pylog_struct.structlog_context import current_context
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
-from pylog_struct.web._names import current_names
-from pylog_struct.web._server_access import EVENT, access_fields, whole_number
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._request.names import current_names
+from pylog_struct.web._server.access import EVENT, access_fields, whole_number
 
 __all__ = ["take_over_lines"]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pylog_struct import diagnostics
-from pylog_struct.web._exchange import REQUEST_ID_KEY, TRACE_KEY
-from pylog_struct.web._names import current_names
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._request.names import current_names
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from pylog_struct.web._exchange import Exchange, RequestCore
+    from pylog_struct.web._request.exchange import Exchange, RequestCore
 
 __all__ = ["EXCHANGE", "begin", "describe_response", "note_exception", "note_user"]
 

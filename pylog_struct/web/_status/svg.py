@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pylog_struct.web._status_history import SPAN
-from pylog_struct.web._status_html import Html, element
+from pylog_struct.web._status.history import SPAN
+from pylog_struct.web._status.html import Html, element
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ import socket
 import time
 from typing import Any
 
-from pylog_struct.web._status_errors import ERRORS, group
-from pylog_struct.web._status_history import totals
-from pylog_struct.web._status_levels import document
-from pylog_struct.web._status_look import Look, received, written
-from pylog_struct.web._status_page import service_name
+from pylog_struct.web._status.errors import ERRORS, group
+from pylog_struct.web._status.history import totals
+from pylog_struct.web._status.levels import document
+from pylog_struct.web._status.look import Look, received, written
+from pylog_struct.web._status.page import service_name
 
 __all__ = ["as_json"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct import diagnostics
 from pylog_struct._exception_context import leave_context
-from pylog_struct.web._access import (
+from pylog_struct.web._request.access import (
     CANCELLED,
     COMPLETED,
     DISCONNECTED,
@@ -24,16 +24,21 @@ from pylog_struct.web._access import (
     AccessLog,
     ids_of,
 )
-from pylog_struct.web._names import current_names
-from pylog_struct.web._options import Options
-from pylog_struct.web._request_id import IDS, accepted_id, rejected_id
-from pylog_struct.web._trace import Trace, parse_traceparent, parse_tracestate, telemetry_ids
+from pylog_struct.web._request.names import current_names
+from pylog_struct.web._request.options import Options
+from pylog_struct.web._request.request_id import IDS, accepted_id, rejected_id
+from pylog_struct.web._request.trace_context import (
+    Trace,
+    parse_traceparent,
+    parse_tracestate,
+    telemetry_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextvars import ContextVar, Token
 
-    from pylog_struct.web._options import RequestKeywords
+    from pylog_struct.web._request.options import RequestKeywords
     from pylog_struct.web.flight import Recording
 
 __all__ = ["CLIENT_CLOSED", "REQUEST_ID_KEY", "TRACE_KEY", "Exchange", "RequestCore"]

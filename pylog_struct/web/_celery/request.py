@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pylog_struct import diagnostics, get_logger
-from pylog_struct.web._celery_context import lasted, task_fields
-from pylog_struct.web._celery_lines import LINES
+from pylog_struct.web._celery.context import lasted, task_fields
+from pylog_struct.web._celery.lines import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

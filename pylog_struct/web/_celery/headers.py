@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct.web._names import ECS_NAMES, PLAIN_NAMES, current_names
-from pylog_struct.web._request_id import accepted_id
-from pylog_struct.web._trace import parse_traceparent, telemetry_ids
+from pylog_struct.web._request.names import ECS_NAMES, PLAIN_NAMES, current_names
+from pylog_struct.web._request.request_id import accepted_id
+from pylog_struct.web._request.trace_context import parse_traceparent, telemetry_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

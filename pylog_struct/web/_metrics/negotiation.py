@@ -13,13 +13,13 @@ from prometheus_client.exposition import choose_encoder
 
 from pylog_struct import diagnostics
 from pylog_struct.web._http import Response, plain
-from pylog_struct.web._scrape import encoded
+from pylog_struct.web._metrics.scrape import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pylog_struct.web._http import Page, Request
-    from pylog_struct.web._scrape import Scraper
+    from pylog_struct.web._metrics.scrape import Scraper
 
 __all__ = ["accepts_gzip", "chosen_encoder", "metrics_page"]
 

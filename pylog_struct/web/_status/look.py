@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pylog_struct._frozen import frozen
-from pylog_struct.web import _status_units as units
-from pylog_struct.web._status_history import HISTORY, SPAN, Sample, Totals, rates, series, totals
-from pylog_struct.web._status_html import Html, element
-from pylog_struct.web._status_svg import sparkline
-from pylog_struct.web._status_verdict import State, Verdict
+from pylog_struct.web._status import units
+from pylog_struct.web._status.history import HISTORY, SPAN, Sample, Totals, rates, series, totals
+from pylog_struct.web._status.html import Html, element
+from pylog_struct.web._status.svg import sparkline
+from pylog_struct.web._status.verdict import State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pylog_struct.web._status_reading import SinkReading
+    from pylog_struct.web._status.reading import SinkReading
 
 __all__ = ["Look", "lost", "pill", "received", "waiting", "written"]
 

@@ -9,7 +9,8 @@ from pylog_struct._configure import configure
 from pylog_struct.errors import ConfigError
 from pylog_struct.manager import current_manager_or_none
 from pylog_struct.stdlib_bridge import BRIDGE, BridgeHandler
-from pylog_struct.web import _server_stderr, _server_uvicorn
+from pylog_struct.web._server import stderr as server_stderr
+from pylog_struct.web._server import uvicorn as server_uvicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ def set_up(how: Mapping[str, Any] | Callable[[], object] | None = None) -> None:
     Raises:
         ConfigError: *how* is neither, or wrong.
     """
-    _server_uvicorn.register()
+    server_uvicorn.register()
     manager = current_manager_or_none()
     if manager is None or manager.root._closed:
         if callable(how):
@@ -65,7 +66,7 @@ def set_up(how: Mapping[str, Any] | Callable[[], object] | None = None) -> None:
         else:
             # key by key: what a logging configuration refers to is looked up on access
             configure({key: how[key] for key in how} if how is not None else None)
-    _server_stderr.install()
+    server_stderr.install()
 
 
 def attach(name: str, level: int) -> logging.Logger:

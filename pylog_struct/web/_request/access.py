@@ -12,15 +12,15 @@ from pylog_struct.dispatch import PROCESSORS
 from pylog_struct.fast_lane import LEVEL_NAMES
 from pylog_struct.levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_label
 from pylog_struct.thresholds import named_logger
-from pylog_struct.web._client import is_ip
-from pylog_struct.web._names import current_names
-from pylog_struct.web._options import default_level
-from pylog_struct.web._text import AGENT_MAX, PATH_MAX, QUERY_MAX, shown
+from pylog_struct.web._request.client import is_ip
+from pylog_struct.web._request.names import current_names
+from pylog_struct.web._request.options import default_level
+from pylog_struct.web._request.text import AGENT_MAX, PATH_MAX, QUERY_MAX, shown
 
 if TYPE_CHECKING:
-    from pylog_struct.web._exchange import Exchange
-    from pylog_struct.web._names import Names
-    from pylog_struct.web._options import Options
+    from pylog_struct.web._request.exchange import Exchange
+    from pylog_struct.web._request.names import Names
+    from pylog_struct.web._request.options import Options
 
 __all__ = ["CANCELLED", "COMPLETED", "DISCONNECTED", "FAILED", "AccessLog", "access_fields"]
 

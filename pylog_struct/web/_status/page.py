@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from pylog_struct.active import ACTIVE
 from pylog_struct.metrics import is_multiprocess
-from pylog_struct.web import _status_units as units
 from pylog_struct.web._http import Response
-from pylog_struct.web._status_errors import ERRORS, LINE, group
-from pylog_struct.web._status_html import Html, element, join
-from pylog_struct.web._status_levels import current_levels, level_text, logger_names
-from pylog_struct.web._status_look import Look
-from pylog_struct.web._status_view import everything
+from pylog_struct.web._status import units
+from pylog_struct.web._status.errors import ERRORS, LINE, group
+from pylog_struct.web._status.html import Html, element, join
+from pylog_struct.web._status.levels import current_levels, level_text, logger_names
+from pylog_struct.web._status.look import Look
+from pylog_struct.web._status.view import everything
 
 if TYPE_CHECKING:
-    from pylog_struct.web._status_levels import Levels
+    from pylog_struct.web._status.levels import Levels
 
 __all__ = ["fragment", "html_response", "login_page", "status_page"]
 

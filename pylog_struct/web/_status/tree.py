@@ -6,17 +6,17 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from pylog_struct.web import _status_look as looks
-from pylog_struct.web import _status_units as units
-from pylog_struct.web._status_history import totals
-from pylog_struct.web._status_html import Html, element, join
-from pylog_struct.web._status_look import pill
-from pylog_struct.web._status_svg import bar
-from pylog_struct.web._status_verdict import Limits, Reason, State, active_of, fullness
+from pylog_struct.web._status import look as looks
+from pylog_struct.web._status import units
+from pylog_struct.web._status.history import totals
+from pylog_struct.web._status.html import Html, element, join
+from pylog_struct.web._status.look import pill
+from pylog_struct.web._status.svg import bar
+from pylog_struct.web._status.verdict import Limits, Reason, State, active_of, fullness
 
 if TYPE_CHECKING:
-    from pylog_struct.web._status_look import Look
-    from pylog_struct.web._status_reading import SinkReading
+    from pylog_struct.web._status.look import Look
+    from pylog_struct.web._status.reading import SinkReading
 
 __all__ = ["sink_tree"]
 

@@ -11,12 +11,12 @@ from pylog_struct._frozen import frozen
 from pylog_struct._janitor import JANITOR
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.manager import current_manager_or_none, on_start
-from pylog_struct.web._status_verdict import Verdict, Watch
+from pylog_struct.web._status.verdict import Verdict, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pylog_struct.web._status_reading import SinkReading
+    from pylog_struct.web._status.reading import SinkReading
 
 __all__ = ["INTERVAL", "SPAN", "History", "Totals", "totals"]
 

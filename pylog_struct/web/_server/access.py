@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pylog_struct.web._client import is_ip
-from pylog_struct.web._names import current_names
-from pylog_struct.web._text import AGENT_MAX, PATH_MAX, QUERY_MAX, shown
+from pylog_struct.web._request.client import is_ip
+from pylog_struct.web._request.names import current_names
+from pylog_struct.web._request.text import AGENT_MAX, PATH_MAX, QUERY_MAX, shown
 
 __all__ = ["EVENT", "access_fields", "header_text", "whole_number"]
 

@@ -16,7 +16,7 @@ from pylog_struct import fork
 from pylog_struct._frozen import frozen
 from pylog_struct.clock import SYSTEM_CLOCK, Clock
 from pylog_struct.ledger import DropReason
-from pylog_struct.web._status_reading import SinkReading, read_tree
+from pylog_struct.web._status.reading import SinkReading, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Parts of :mod:`pylog_struct.web.django`."""

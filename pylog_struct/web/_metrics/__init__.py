@@ -1,0 +1,1 @@
+"""What a scrape asks for, and what it is answered."""

@@ -1,0 +1,1 @@
+"""What all request middleware has in common."""

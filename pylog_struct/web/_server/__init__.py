@@ -1,0 +1,1 @@
+"""What the servers' logging has in common."""

@@ -1,0 +1,1 @@
+"""Parts of the status page and of health."""
