@@ -24,9 +24,8 @@ try:
         note_user,
     )
     from pylog_struct.web._django.stream import listen, unbind
-except ImportError as error:
-    msg = "pylog_struct.web.django needs Django: pip install django"
-    raise ImportError(msg) from error
+except ImportError as _missing:
+    raise ImportError("pylog_struct.web.django needs Django: pip install django") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -95,7 +95,7 @@ class FlightRecorder:
         max_bytes: float | str = "256 KiB",
         max_total_bytes: float | str = "16 MiB",
     ) -> None:
-        self.level = parse_level(level, "FlightRecorder.level")
+        self.level: int = parse_level(level, "FlightRecorder.level")
         self._capacity = check_count(capacity, "FlightRecorder.capacity", unit="events")
         self._max_bytes = parse_size(max_bytes, "FlightRecorder.max_bytes")
         self._max_total = parse_size(max_total_bytes, "FlightRecorder.max_total_bytes")
@@ -215,15 +215,15 @@ class Recording:
     )  # fmt: skip
 
     def __init__(self, level: int, generation: object, recorder: FlightRecorder) -> None:
-        self.level = level
+        self.level: int = level
         self._generation = generation
         self._recorder = recorder
         self._items: deque[Record] = deque()
         self._size = 0
         self._token: Token[Recording | None] | None = None
-        self.evicted = 0
+        self.evicted: int = 0
         """How many made room for newer ones."""
-        self.is_open = True
+        self.is_open: bool = True
 
 
 def _hold(

@@ -19,9 +19,10 @@ from pylog_struct.web._server.setup import attach, set_up, warn_of_ignored
 
 try:
     from gunicorn.glogging import Logger  # type: ignore[import-untyped]
-except ImportError as error:
-    msg = "pylog_struct.web.gunicorn needs gunicorn: pip install gunicorn"
-    raise ImportError(msg) from error
+except ImportError as _missing:
+    raise ImportError(
+        "pylog_struct.web.gunicorn needs gunicorn: pip install gunicorn"
+    ) from _missing
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -52,6 +53,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]
 
     options: ClassVar[Mapping[str, Any]] = {}
     """Keywords of ``configure`` if nobody else calls it; set them in a subclass of your own."""
+
+    cfg: Any
+    lock: threading.Lock
+    logfile: Any
+    error_log: logging.Logger
+    access_log: logging.Logger
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg

@@ -16,9 +16,10 @@ from pylog_struct.web._server.signals import drain_on_signals
 
 try:
     from hypercorn.logging import Logger
-except ImportError as error:
-    msg = "pylog_struct.web.hypercorn needs hypercorn: pip install hypercorn"
-    raise ImportError(msg) from error
+except ImportError as _missing:
+    raise ImportError(
+        "pylog_struct.web.hypercorn needs hypercorn: pip install hypercorn"
+    ) from _missing
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -70,11 +71,12 @@ class HypercornLogger(Logger, metaclass=_SetUpOnArrival):
 
     def __init__(self, config: Config) -> None:
         set_up(self.options)
-        self.access_log_format = config.access_log_format
+        self.access_log_format: str = config.access_log_format
         level = logging.getLevelName(str(config.loglevel).upper())
         self._errors = attach("hypercorn.error", level if isinstance(level, int) else logging.INFO)
         self._access = attach("hypercorn.access", logging.INFO)
-        self.error_logger, self.access_logger = self._errors, self._access
+        self.error_logger: logging.Logger | None = self._errors
+        self.access_logger: logging.Logger | None = self._access
         self._access_enabled = config.accesslog != ""
         warn_of_ignored(
             self._errors,
