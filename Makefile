@@ -7,6 +7,8 @@
 #   make bench    this library beside others, on this machine: half an hour; bench-output/ has the
 #                 numbers as JSON and the plots (ARGS="--only threads,sizes"; --help tells the rest)
 #   make bench-quick   the rows that matter most, in under a minute
+#   make bench-web     requests under uvicorn, and scrapes of several workers: two minutes
+#   make bench-elk     into OpenSearch and into Kafka, whose servers it starts (Java and Maven): ten minutes
 #   make lint     ruff, mypy, pyright
 #   make format   ruff's formatter, and what it can mend by itself
 #   make readme   a demo's output, and the numbers of the last "make bench", into README.md and docs/
@@ -65,6 +67,18 @@ bench-quick:
 
 # Fills README.md with the output of a demo that runs now, and README.md and docs/ with what the last
 # "make bench" left in bench-output/.
+.PHONY: bench-web
+bench-web:
+	$(call setup,bench web demo)
+	@$(BIN)/python benchmarks/web_requests.py --json bench-output/web-requests.json
+	@$(BIN)/python benchmarks/web_scrape.py --json bench-output/web-scrape.json
+
+.PHONY: bench-elk
+bench-elk:
+	$(call setup,bench test)
+	@$(BIN)/python benchmarks/elasticsearch_bulk.py
+	@$(BIN)/python benchmarks/kafka_produce.py
+
 .PHONY: readme
 readme:
 	$(call setup,demo bench)

@@ -12,18 +12,16 @@ import os
 import random
 import signal
 import sys
-import uuid
 from pathlib import Path
 
 import orjson
-import structlog
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
-from prometheus_client import make_asgi_app
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
 import pylog_struct
 from pylog_struct.sinks import FailoverSink, QueueSink, RollingFileSink, SwitchEvent
+from pylog_struct.web import RequestMiddleware, mount_metrics
 
 OUTPUT = Path(os.environ.get("SHOP_OUTPUT", "demo-output"))
 
@@ -65,7 +63,7 @@ def configure_logging() -> None:
 
 
 app = FastAPI()
-app.mount("/metrics", make_asgi_app())
+mount_metrics(app)
 
 PRODUCTS = {number: f"product {number}" for number in range(1, 51)}
 orders: dict[int, int] = {}
@@ -79,15 +77,6 @@ class PaymentError(Exception):
 class Order(BaseModel):
     product_id: int
     quantity: int = 1
-
-
-@app.middleware("http")
-async def request_context(request: Request, call_next):
-    """Give every event of a request its id."""
-    structlog.contextvars.clear_contextvars()
-    request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-    structlog.contextvars.bind_contextvars(request_id=request_id)
-    return await call_next(request)
 
 
 @app.get("/products")
@@ -154,7 +143,10 @@ def main() -> None:
     port = int(os.environ.get("SHOP_PORT", "8000"))
     try:
         # log_config=None: uvicorn leaves logging alone, and its lines come through the same pipeline.
-        uvicorn.run(app, host="127.0.0.1", port=port, log_config=None)
+        # The middleware gives every event of a request its id, and each request its access event.
+        # The ids are the demo's own clients'; in front of strangers, do not trust what they send.
+        served = RequestMiddleware(app, trust_request_id=True)
+        uvicorn.run(served, host="127.0.0.1", port=port, log_config=None, access_log=False)
     finally:
         report = pylog_struct.shutdown()
         (OUTPUT / "statistics.json").write_bytes(final_numbers(report))

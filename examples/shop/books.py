@@ -129,7 +129,7 @@ def balance(
     sinks = numbers["sinks"]
     root = sinks[numbers["root"]]
     dropped = sum(sink["dropped"] for sink in sinks.values())
-    of_requests = contents.loggers["shop"] + contents.loggers["uvicorn.access"]
+    of_requests = contents.loggers["shop"] + contents.loggers["pylog_struct.access"]
     checks = [
         *(
             Check(

@@ -122,7 +122,7 @@ def run_load(console: Console, load: Load, output: Path, seconds: float) -> None
 def scrape(url: str) -> str:
     """Return the metrics when the queue has run empty (its linger is much shorter than a second)."""
     time.sleep(1.0)
-    return httpx.get(f"{url}/metrics/", timeout=10).text
+    return httpx.get(f"{url}/metrics", timeout=10).text
 
 
 def main() -> int:

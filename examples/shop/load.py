@@ -22,7 +22,7 @@ class Load:
         answers: Requests answered, by (method and route, status).
         failed_payments: The ids of the requests that were answered with "payment failed".
         refused: Requests that got no answer at all.
-        events: How many log events the answers must have caused: one of uvicorn's for each, one of
+        events: How many log events the answers must have caused: the access event of each, one of
             the shop's for each, and some more where the shop has more to say.
     """
 

@@ -55,7 +55,8 @@ class QueueSink(BaseSink):
             down to four fifths of it; None means never.
         batch_records: Most records in one write.
         batch_bytes: Most bytes in one write, except for a single record that is larger.
-        linger: Longest wait for a fuller batch; 0 writes at once what is there.
+        linger: Longest wait for a fuller batch.  0 writes at once what comes after a pause, and then
+            waits a millisecond between two batches while little comes.
         spill: Where to put what found no room: True for a private temporary file, a path for a
             file beside it that the next process takes over, False for nowhere.
         spill_max_bytes: Most bytes in the spill file.

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from structlog.typing import EventDict, WrappedLogger
 
 import pylog_struct
+from pylog_struct import web
 from pylog_struct.sinks import (
     BatchSink,
     BufferSink,
@@ -160,3 +161,30 @@ tree: list[pylog_struct.Sink] = [
 check_sink(MySink)
 clock = FakeClock()
 QueueSink(memory, clock=clock)
+
+# -- in web applications ---------------------------------------------------------------------------
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    """An application."""
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    """Another one."""
+    return [b""]
+
+
+recorder = web.FlightRecorder(level="DEBUG", capacity=100)
+asgi_app = web.RequestMiddleware(asgi, trust_request_id=True, slow="500 ms", recorder=recorder)
+wsgi_app = web.WSGIRequestMiddleware(wsgi, exclude=["/health"], sample=0.1)
+web.RequestMiddleware(asgi, trust_id=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+mounted = web.mount_metrics(asgi_app, "/metrics")
+assert_type(mounted, web.RequestMiddleware)
+web.metrics_asgi_app(CollectorRegistry())
+web.metrics_wsgi_app([CollectorRegistry()], compress=False)
+web.status_asgi_app(token="0123456789abcdef")
+web.status_wsgi_app(guard=lambda request: request.headers.get("x-user"))
+web.health_asgi_app(window="1 min", max_errors=3)
+web.health_wsgi_app()
+with web.ContextExecutor(max_workers=2) as executor:
+    assert_type(executor.submit(len, "abc").result(), int)

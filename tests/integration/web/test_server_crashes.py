@@ -16,6 +16,8 @@ import psutil
 import pytest
 from support.web_servers import check, listens, load, running, serving
 
+pytestmark = pytest.mark.slow  # all together
+
 WSGI = """
 import structlog, time, traceback
 logger = structlog.get_logger("shop")

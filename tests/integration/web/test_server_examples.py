@@ -11,7 +11,10 @@ import shutil
 import pytest
 from support.web_servers import EXAMPLES, check, load, serving
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not here")
+pytestmark = [
+    pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not here"),
+    pytest.mark.slow,  # all together
+]
 
 GUNICORN = (
     "app:app",

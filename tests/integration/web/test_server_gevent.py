@@ -14,6 +14,7 @@ import pytest
 from support.web_servers import PATIENCE, serving
 
 pytest.importorskip("gevent")
+pytestmark = pytest.mark.slow  # all together
 
 REQUESTS = 1000
 CONFIGURE = """

@@ -18,6 +18,8 @@ from support.process import environment
 from support.servers import free_port
 from support.status_page import TOKEN
 
+pytestmark = pytest.mark.slow  # all together
+
 PATIENCE = 60.0
 ROW = "document.querySelector('.levels tbody tr:nth-child(2)')"
 
