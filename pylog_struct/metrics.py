@@ -28,7 +28,7 @@ from pylog_struct._exposition import (
     values_lock,
 )
 from pylog_struct._published import Published, alive, entry_of
-from pylog_struct.ledger import LatencyHistogram
+from pylog_struct.ledger import DropReason, LatencyHistogram
 from pylog_struct.levels import level_label
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ MULTIPROCESS_INTERVAL: Final = 0.25
 
 _ATTRIBUTE: Final = "_pylog_struct_metrics"  # on the registry: it outlives a reload of this module
 _ERRORS: Final = frozenset(name for name in errors.__all__ if name.startswith("Sink"))
+_PIPELINE: Final = "pipeline"  # the sink label of what never came to a sink
 _LOCK_WAIT: Final = 1.0  # seconds a scrape waits for an update that is under way
 _making = threading.Lock()  # guards the making of the metrics of a registry
 fork.hold(_making)
@@ -355,7 +356,9 @@ class Metrics:
     def _publish_pipeline(self, entry: Published, pipeline: Pipeline) -> None:
         discarded, stages = pipeline.read()
         for level, count in discarded.items():
-            self.events.labels(level).inc(entry.growth(("discarded", level), count))
+            growth = entry.growth(("discarded", level), count)
+            self.events.labels(level).inc(growth)
+            self.dropped.labels(_PIPELINE, DropReason.PROCESSOR, level).inc(growth)
         for stage, count in stages.items():
             self.processing_errors.labels(stage).inc(entry.growth(("error", stage), count))
 

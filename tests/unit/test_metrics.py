@@ -189,6 +189,8 @@ def test_a_scrape_repeats_the_ledger(registry, metrics, queue, counts):
         ("pylog_queue_high_watermark", "main"): 10,
         ("pylog_events_dropped_total", "evicted", "info", "main"): 1,
         ("pylog_events_dropped_total", "error", "main", "shutdown"): 1,
+        ("pylog_events_dropped_total", "info", "pipeline", "processor"): 1,
+        ("pylog_events_dropped_total", "debug", "pipeline", "processor"): 1,
         ("pylog_events_written_total", "main"): 5,
         ("pylog_events_written_total", "safe"): 0,
         ("pylog_bytes_written_total", "main"): 25,

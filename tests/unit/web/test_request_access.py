@@ -191,12 +191,12 @@ def test_the_level_can_be_ones_own_and_is_asked_for_once_a_status():
 
     def level_for(status):
         asked.append(status)
-        return "debug" if status < 400 else 25
+        return "debug" if status < 400 else 27
 
     sink = memory_pipeline()
     for status in (200, 404, 200, 404):
         Peer().call(RequestMiddleware(with_status(status), level_for=level_for), scope_of())
-    assert [event["level"] for event in access(sink)] == ["debug", "level 25"] * 2
+    assert [event["level"] for event in access(sink)] == ["debug", "level 27"] * 2
     middleware = RequestMiddleware(hello, level_for=level_for)
     asked.clear()
     for _ in range(3):
