@@ -85,7 +85,10 @@ def show(
     for line in last_lines(active, 5):
         console.print(pretty(Event(line)), soft_wrap=True)
     errors = [
-        line for path in [*archives[-1:], active] for line in read_lines(path) if b'"error"' in line
+        line
+        for path in [*archives[-1:], active]
+        for line in read_lines(path)
+        if b'"exception":' in line
     ]
     for line in errors[-1:]:
         console.print(pretty(Event(line)), soft_wrap=True)

@@ -196,7 +196,7 @@ def test_the_fault_wins_against_a_shop_that_makes_its_directory_anew(demo, tmp_p
 LINES = [
     b'{"level":"info","logger":"shop","event":"order placed","request_id":"a"}\n',
     b'{"level":"error","logger":"shop","event":"payment failed","request_id":"b"}\n',
-    b'{"level":"info","logger":"uvicorn.access","event":"GET"}\n',
+    b'{"level":"info","logger":"pylog_struct.access","event":"request"}\n',
 ]
 
 
