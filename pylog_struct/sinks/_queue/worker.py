@@ -18,6 +18,7 @@ from pylog_struct._background import BackgroundThread
 from pylog_struct.sinks._queue.buffer import NEVER
 from pylog_struct.sinks._queue.delivery import Backoff
 from pylog_struct.sinks._queue.flush_request import FlushRequests
+from pylog_struct.sinks._queue.linger import Linger
 from pylog_struct.sinks._queue.parking import Parking
 from pylog_struct.sinks._queue.replay import Replay
 from pylog_struct.sinks.base import Deadline, close_all
@@ -39,10 +40,6 @@ __all__ = ["CLOSE_GRACE", "QueueWorker"]
 
 CLOSE_GRACE: Final = 0.25
 """Least seconds that the inner sink gets to close in, when draining used up the time."""
-
-_BREATH: Final = 0.001
-"""Seconds between two batches while little comes: a wake-up for each record costs the producers more
-than the record does."""
 
 _NAP: Final = 5.0  # longest park: an interrupt in the middle of put() may swallow a wake-up
 _GAP_INTERVAL: Final = 1.0  # least seconds between two log.gap notices, except at flush and close
@@ -93,9 +90,7 @@ class QueueWorker:
         self._retry_at = 0.0
         self._poll_at = 0.0
         self._gap_at = 0.0
-        self._linger_until = 0.0
-        self._linger_size = 1
-        self._delivered_at = 0.0
+        self._linger = Linger(options, buffer)
         self._replay = Replay(name, options, buffer, spill)
         self._standing_in = threading.Lock()
         self.busy_since: float | None = None
@@ -206,7 +201,8 @@ class QueueWorker:
         acted = False
         if now >= self._retry_at:
             self._announce_gap(now)
-            if not self._lingers(now):
+            urgent = self._stop is not None or bool(self._requests) or bool(self._turnstile)
+            if self._linger.is_over(now, urgent=urgent):
                 acted = self._deliver()
                 if not self._delivery.failing or not (self._buffer.size or acted):
                     acted = self._replay_spill() or acted
@@ -255,7 +251,8 @@ class QueueWorker:
         return None if self._abandoned else attempt
 
     def _after(self, taken: list[Record], *, failed: bool, moved: bool) -> None:
-        now = self._delivered_at = time.monotonic()
+        now = time.monotonic()
+        self._linger.delivered(now)
         if moved:
             self._backoff.reset()
             self._turnstile.open()
@@ -280,29 +277,6 @@ class QueueWorker:
             details["spool.records"] = spill.records
             details["spool.bytes"] = spill.bytes
 
-    def _lingers(self, now: float) -> bool:
-        """Whether to wait a little longer for a fuller batch."""
-        options, buffer = self._options, self._buffer
-        self._linger_until, before = 0.0, self._linger_until
-        if self._stop is not None or self._requests or self._turnstile or buffer.held:
-            return False
-        if not options.linger:
-            # Nobody is kept waiting for the first record after a pause.
-            until, size = self._delivered_at + _BREATH, max(self._full_batch // 4, 1)
-        elif buffer.queued:
-            until, size = before or now + options.linger, self._full_batch
-        else:
-            return False
-        if now >= until or buffer.size >= size or buffer.bytes >= options.batch_bytes:
-            return False
-        self._linger_until, self._linger_size = until, size
-        return True
-
-    @property
-    def _full_batch(self) -> int:
-        """Records after which lingering gains nothing."""
-        return min(self._options.batch_records, self._options.capacity - self._options.reserve)
-
     def _announce_gap(self, now: float) -> None:
         buffer = self._buffer
         if not buffer.gap:
@@ -316,7 +290,7 @@ class QueueWorker:
         notice = self._gap_notice()
         if notice is None:
             return
-        self._delivered_at = 0.0  # whoever flushes now shall see it
+        self._linger.skip()  # whoever flushes now shall see it
         if not buffer.inject(notice):
             diagnostics.report(
                 f"queue.gap {self._name}",
@@ -358,9 +332,9 @@ class QueueWorker:
         if now < self._retry_at:
             wake_size = NEVER
             until = min(until, self._retry_at)
-        elif self._linger_until:
-            wake_size, wake_bytes = self._linger_size, self._options.batch_bytes
-            until = min(until, self._linger_until)
+        elif self._linger.until:
+            wake_size, wake_bytes = self._linger.size, self._options.batch_bytes
+            until = min(until, self._linger.until)
         if buffer.gap and buffer.relaxed:
             until = min(until, max(self._gap_at, self._retry_at))
         if self._stop is not None and (left := self._stop.remaining()) is not None:
