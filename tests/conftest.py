@@ -86,6 +86,14 @@ def pytest_sessionfinish(session):
         servers.stop_what_is_left(factory)
 
 
+def _silenced() -> set[logging.Logger]:
+    return {
+        logger
+        for logger in list(logging.Logger.manager.loggerDict.values())
+        if isinstance(logger, logging.Logger) and (logger.disabled or not logger.propagate)
+    }
+
+
 @pytest.fixture(autouse=True)
 def _no_leaks():
     diagnostics.reset()
@@ -118,6 +126,7 @@ def _fresh_state(_no_leaks):
     level, handlers = root.level, list(root.handlers)
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     show = warnings.showwarning
+    silenced = _silenced()
     yield
     current = manager.current_manager_or_none()
     if current is not None:
@@ -138,3 +147,7 @@ def _fresh_state(_no_leaks):
             root.removeHandler(handler)
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     warnings.showwarning = show
+    for logger in (
+        _silenced() - silenced
+    ):  # by a server of this test: uvicorn.Config(access_log=False)
+        logger.propagate, logger.disabled = True, False

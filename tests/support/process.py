@@ -48,6 +48,13 @@ def environment(**extra):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **extra}
 
 
+def unmeasured(**extra):
+    """The same without coverage, whose handler for SIGTERM and whose warnings would be the server's."""
+    found = environment(**extra)
+    found.pop("COVERAGE_PROCESS_CONFIG", None)
+    return found
+
+
 def start(script, *arguments, options=(), **extra):
     """Start *script* (text) and return the ``Popen`` with both outputs piped."""
     return subprocess.Popen(

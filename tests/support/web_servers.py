@@ -14,7 +14,7 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from support.process import environment
+from support.process import unmeasured
 from support.servers import free_port
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "servers"
@@ -149,7 +149,7 @@ def running(module, *arguments, cwd, logs, port=None, **extra):
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            env=environment(PYTHONDONTWRITEBYTECODE="1", **extra),
+            env=unmeasured(PYTHONDONTWRITEBYTECODE="1", **extra),
             start_new_session=True,
         )
     try:
