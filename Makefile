@@ -18,8 +18,9 @@
 
 VENV ?= .venv
 ARGS ?=
-# One worker a core, but no more than four: many tests start processes and threads of their own.
-WORKERS ?= -n logical --maxprocesses 4
+# One worker more than there are cores, since many tests wait for processes and servers; four at most.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+WORKERS ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4
 PYTHON ?=
 BIN := $(VENV)/bin
 SHELL := /bin/sh

@@ -99,8 +99,12 @@ def _find(pattern: Pattern, active: str | None) -> dict[Key, Entries]:
     except OSError:
         busy = None
     number = None if busy is None else busy.st_ino
+    # The shared facts name the next file before it exists: made since we asked, it is no archive.
+    coming = None if active is None or busy is not None else os.path.basename(active)
     found: dict[Key, Entries] = {}
     for entry, date, index, compressed in pattern.walk():
+        if coming is not None and entry.name == coming:
+            continue
         # The number alone may be that of a file on another device.
         if busy is not None and entry.inode() == number and _is(entry, busy):
             continue

@@ -9,7 +9,7 @@ import pytest
 from support.rolling import content, files, numbers, record
 
 from pylog_struct.errors import SinkUnavailableError
-from pylog_struct.sinks._rolling import active, rename, state
+from pylog_struct.sinks._rolling import active, archives, rename, state
 from pylog_struct.sinks._rolling.files import Ownership
 from pylog_struct.sinks._rolling.state import RollLock, RollState
 from pylog_struct.sinks.rolling_file import RollingFileSink
@@ -294,3 +294,29 @@ def test_a_direct_file_behind_a_directory_that_is_gone(tmp_path, clock):
     sink.write([record(2)])
     sink.close(1)
     assert numbers(tmp_path) == [2]
+
+
+def test_a_next_file_that_is_made_while_the_archives_are_listed_is_none(
+    tmp_path, clock, monkeypatch
+):
+    """The facts name it before it exists; counted as an archive, it would cost one of the newest."""
+    sink = make(tmp_path, clock, path=None, max_files=3)
+    for number in range(4):  # three archives and the active file
+        sink.write([record(number, 60)])
+    expected = ["a-1.log", "a-2.log", "a-3.log", "a-4.log"]
+    assert files(tmp_path) == expected
+    real = os.stat
+
+    def before_it_existed(path, *arguments, **keywords):
+        if str(path).endswith("a-4.log"):
+            raise FileNotFoundError(errno.ENOENT, "not yet", path)
+        return real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(archives.os, "stat", before_it_existed)
+    pattern, path = sink._plan.pattern, str(tmp_path / "a-4.log")
+    assert archives.beyond_newest(pattern, path, 3) == []
+    assert [one.index for one in archives.list_archives(pattern, path)] == [1, 2, 3]
+    monkeypatch.undo()
+    assert [one.index for one in archives.list_archives(pattern, None)] == [1, 2, 3, 4]
+    sink.close(5)
+    assert files(tmp_path) == expected
