@@ -156,6 +156,7 @@ def test_no_message_and_no_arguments_make_a_call_raise(message, args, fields, me
     assert event["level"] == LEVELS.get(method, method)
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_messages_through_every_method_and_both_doors():
     sink = memory_pipeline()
     only_the_bridge()

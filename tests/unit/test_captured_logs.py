@@ -151,6 +151,7 @@ def test_caplogs_level_counts_for_what_it_sees(captured_logs, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_under_xdist(tmp_path):
     """The users' way: a conftest with the plugin, cached module loggers, a queue, two workers."""
     (tmp_path / "conftest.py").write_text(

@@ -83,6 +83,7 @@ def test_registering_keeps_nothing_alive():
     assert [reference() for reference in references] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_held_lock_is_free_in_the_child_though_a_thread_keeps_taking_it():
     lock = threading.Lock()
     fork.hold(lock)
@@ -191,6 +192,7 @@ class ForkingLock:
         fork._after_in_parent()
 
 
+@pytest.mark.slow
 def test_a_fork_gives_back_only_what_it_took_itself():
     locks = [ForkingLock(), ForkingLock()]
     for lock in locks:

@@ -148,6 +148,7 @@ def test_processors_and_values_that_log_do_so_to_a_bounded_depth():
     assert 1 <= events.count("from a processor") < 100
 
 
+@pytest.mark.slow
 def test_eight_threads_change_what_is_being_logged():
     sink = memory_pipeline()
     shared = {"n": {"a": 1}, "items": list(range(20))}
