@@ -169,7 +169,10 @@ log_event(PyObject *self, int index, PyObject *const *args, Py_ssize_t count, Py
     long level = PyLong_AsLong(threshold);
     Py_DECREF(threshold);
     if (LEVEL_VALUES[index] < level) {
-        Py_RETURN_NONE;
+        /* Not Py_RETURN_NONE: the headers of 3.12 and later take None for immortal there, and on 3.11,
+           where this same file runs too, every filtered call would cost a reference. */
+        Py_INCREF(Py_None);
+        return Py_None;
     }
     if (level == -1 && PyErr_Occurred()) {
         PyErr_Clear();

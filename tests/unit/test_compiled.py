@@ -7,9 +7,11 @@ import gc
 import importlib.util
 import inspect
 import pickle
+import re
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 import structlog
@@ -21,6 +23,8 @@ from pylog_struct import BoundLogger
 from pylog_struct._compiled import SPEED
 from pylog_struct.active import ACTIVE
 from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
+
+NATIVE = Path(__file__).resolve().parents[2] / "native"
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 WHICH = """
@@ -241,3 +245,22 @@ def test_nothing_is_kept_of_events():
 
     assert len(sink.events) == 600
     assert not [reference for reference in seen if reference() is not None]
+
+
+def test_a_call_below_the_level_takes_no_reference_from_none():
+    """One file serves 3.11, where None can be used up, and versions whose headers take it for immortal."""
+    memory_pipeline(level="INFO")
+    log = structlog.get_logger("x").bind()
+    before = sys.getrefcount(None)
+    for _ in range(5000):
+        log.debug("not wanted", number=1)
+
+    assert abs(sys.getrefcount(None) - before) < 1000
+
+
+@pytest.mark.skipif(not NATIVE.is_dir(), reason="the sources are not here")
+def test_no_macro_whose_meaning_depends_on_the_headers_of_the_build_is_used():
+    sources = "\n".join(path.read_text("utf-8") for path in NATIVE.glob("*.[ch]"))
+
+    assert "Py_INCREF(Py_None)" in sources
+    assert re.findall(r"^(?!.*\*).*\bPy_RETURN_\w+;", sources, re.MULTILINE) == []
