@@ -5,12 +5,12 @@ from __future__ import annotations
 import collections
 import gc
 import logging
-import signal
 import sys
 import threading
 
 import pytest
 import structlog
+from support.alarms import alarms
 from support.events import only_the_bridge
 
 import pylog_struct
@@ -38,35 +38,6 @@ class Chatty(MemorySink):
 
 
 @pytest.fixture
-def every_millisecond():
-    """``start(function)`` calls it in a signal handler once a millisecond, never inside itself."""
-    previous = signal.getsignal(signal.SIGALRM)
-
-    def start(function):
-        busy = False
-
-        def handler(*_):
-            nonlocal busy
-            if not busy:
-                busy = True
-                try:
-                    function()
-                finally:
-                    busy = False
-
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-
-    def stop():
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-    start.stop = stop
-    yield start
-    stop()
-
-
-@pytest.fixture
 def eager_collection():
     before = gc.get_threshold()
     gc.set_threshold(50, 5, 5)
@@ -76,7 +47,7 @@ def eager_collection():
 
 @pytest.mark.usefixtures("eager_collection")
 @pytest.mark.parametrize("policy", ["Discard", "DiscardLowLevel", "Block"])
-def test_10_000_events_with_handlers_finalisers_and_a_sink_that_log(policy, every_millisecond):
+def test_10_000_events_with_handlers_finalisers_and_a_sink_that_log(policy):
     sink = Chatty()
     manager = pylog_struct.configure(sink=sink, format="json", queue_size=64, full_policy=policy)
     only_the_bridge()  # a handler with a lock of its own can deadlock with a signal handler: not ours
@@ -101,17 +72,16 @@ def test_10_000_events_with_handlers_finalisers_and_a_sink_that_log(policy, ever
             log.info("thread")
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
-    every_millisecond(on_alarm)
-    for thread in threads:
-        thread.start()
-    for number in range(6000):
-        log.info("main")
-        if number % 20 == 0:
-            Farewell()
-    for thread in threads:
-        thread.join(WATCHDOG)
-        assert not thread.is_alive(), "deadlock"
-    every_millisecond.stop()
+    with alarms(on_alarm, 0.001):
+        for thread in threads:
+            thread.start()
+        for number in range(6000):
+            log.info("main")
+            if number % 20 == 0:
+                Farewell()
+        for thread in threads:
+            thread.join(WATCHDOG)
+            assert not thread.is_alive(), "deadlock"
     gc.collect()
 
     said = None

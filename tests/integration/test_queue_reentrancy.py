@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import signal
 import threading
 import time
 
 import pytest
+from support.alarms import alarms
 from support.queue_sinks import PATIENCE, GatedSink, record, texts
 
 from pylog_struct.errors import SinkError
@@ -29,45 +29,9 @@ class Breathing(MemorySink):
         super()._write(batch)
 
 
-@pytest.fixture
-def every_millisecond():
-    """Run a function in a signal handler, once a millisecond."""
-    previous = signal.getsignal(signal.SIGALRM)
-
-    inside = False
-
-    def handler(*_):
-        # Not in the middle of itself: on a slow day it takes more than a millisecond, and a
-        # thousand of them inside each other are a RecursionError of this test's own making.
-        nonlocal inside
-        if not inside:
-            inside = True
-            try:
-                function_to_run()
-            finally:
-                inside = False
-
-    def function_to_run():
-        raise AssertionError
-
-    def start(function):
-        nonlocal function_to_run
-        function_to_run = function
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-
-    def stop():
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-    start.stop = stop
-    yield start
-    stop()
-
-
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("capacity", [4, 100_000])
-def test_signal_handlers_log_while_the_main_thread_logs(policy, capacity, every_millisecond):
+def test_signal_handlers_log_while_the_main_thread_logs(policy, capacity):
     sink = Breathing()
     queue = QueueSink(sink, capacity=capacity, policy=policy, guarantee_timeout=0.01)
     nested = 0
@@ -78,16 +42,15 @@ def test_signal_handlers_log_while_the_main_thread_logs(policy, capacity, every_
         queue.put(record(f"nested {nested}", 40))
         queue.put(record("nested info"))
 
-    every_millisecond(handler)
-    ends = time.monotonic() + 1.0
-    outer = 0
-    while time.monotonic() < ends:
-        queue.put(record("outer"))
-        outer += 1
-        if outer % 20 == 0:
-            queue.put(record(f"error {outer}", 40))
-            queue.statistics()
-    every_millisecond.stop()
+    with alarms(handler, 0.001):
+        ends = time.monotonic() + 1.0
+        outer = 0
+        while time.monotonic() < ends:
+            queue.put(record("outer"))
+            outer += 1
+            if outer % 20 == 0:
+                queue.put(record(f"error {outer}", 40))
+                queue.statistics()
     queue.flush(PATIENCE)
     queue.close(PATIENCE)
     found = queue.statistics()
@@ -103,7 +66,7 @@ def test_signal_handlers_log_while_the_main_thread_logs(policy, capacity, every_
     assert sorted(text for text in wanted if text != "nested info") == sorted(errors)
 
 
-def test_a_handler_logs_while_the_main_thread_waits_for_room(every_millisecond):
+def test_a_handler_logs_while_the_main_thread_waits_for_room():
     sink = GatedSink()
     queue = QueueSink(sink, capacity=1, policy="block", block_timeout=PATIENCE)
     queue.put(record("first"))
@@ -117,9 +80,8 @@ def test_a_handler_logs_while_the_main_thread_waits_for_room(every_millisecond):
         elif calls == 21:
             sink.gate.set()
 
-    every_millisecond(handler)
-    queue.put(record("waits"))
-    every_millisecond.stop()
+    with alarms(handler, 0.001):
+        queue.put(record("waits"))
     queue.flush(PATIENCE)
     queue.close()
     assert sorted(texts(sink)) == sorted(

@@ -10,6 +10,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.alarms import alarms
 
 from pylog_struct.errors import SinkTimeoutError, SinkUnavailableError
 from pylog_struct.ledger import (
@@ -264,25 +265,20 @@ def test_a_signal_handler_may_count_while_the_same_ledger_is_counting():
     ledger = SinkLedger()
     handled = 0
 
-    def handler(*_):
+    def handler():
         nonlocal handled
         handled += 1
         ledger.refused(_records(1), DropReason.LOW_LEVEL)
         ledger.count("detail")
         ledger.failed(SinkUnavailableError("x"))
 
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
     rounds = 0
-    try:
+    with alarms(handler, 0.00005):
         while handled < 3_000:
             rounds += 1
             ledger.refused(_records(1), DropReason.LOW_LEVEL)
             ledger.count("detail")
             ledger.failed(SinkUnavailableError("x"))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     stats = ledger.snapshot("x")
     total = rounds + handled
     assert stats.balanced

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from support.alarms import alarms
 
 import pylog_struct.metrics
 from pylog_struct import errors
@@ -717,23 +718,18 @@ def test_an_update_that_hangs_does_not_hold_up_a_scrape_for_ever(
 def test_a_signal_handler_may_count_in_the_middle_of_a_count(counts):
     handled = 0
 
-    def handler(*_):
+    def handler():
         nonlocal handled
         handled += 1
         counts.discard("info")
         counts.error("processor")
 
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
     rounds = 0
-    try:
+    with alarms(handler, 0.00005):
         while handled < 3_000:
             rounds += 1
             counts.discard("info")
             counts.error("processor")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert counts.read() == ({"info": rounds + handled}, {"processor": rounds + handled})
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import signal
 import threading
 import time
 
 import pytest
 import structlog
+from support.alarms import alarms
 from support.events import memory_pipeline
 
 import pylog_struct
@@ -71,20 +71,15 @@ def test_a_signal_handler_that_logs_every_millisecond(queued):
     log, door = structlog.get_logger("s"), logging.getLogger("l")
     fired = 0
 
-    def handler(*_):
+    def handler():
         nonlocal fired
         fired += 1
         log.error("from the handler", number=fired)
         door.error("from the handler")
 
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    try:
+    with alarms(handler, 0.001):
         for index in range(3000):
             log.info("main", index=index)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
     assert pylog_struct.flush(WATCHDOG)
     events = [event["event"] for event in sink.events]

@@ -6,6 +6,7 @@ import signal
 import threading
 
 import pytest
+from support.alarms import alarms
 from support.wrappers import (
     PickySink,
     WatchedSink,
@@ -342,21 +343,16 @@ def test_a_signal_handler_that_logs_every_millisecond_loses_nothing():
     sink = LockedSink(BatchSink(inner, max_records=7), absorb=True)
     from_handler = 0
 
-    def handler(*_):
+    def handler():
         nonlocal from_handler
         from_handler += 1
         sink.put(record(f"signal{from_handler}", ERROR))
 
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     number = 0
-    try:
+    with alarms(handler, 0.001):
         while number < 10_000 or from_handler < 50:
             sink.put(record(number))
             number += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     sink.close()
     got = names(inner.records)
     assert len(got) == len(set(got)) == number + from_handler
