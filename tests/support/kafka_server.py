@@ -87,7 +87,22 @@ def needs_kafka(tmp_path_factory):
 def start_kafka(home, java, class_path, *options):
     """Start Apache Kafka, with *options* for Java; return its process and ``{"bootstrap": …}``."""
     node = Kafka(home, java, class_path, *options).start()
+    _wait_for_producer_ids(node.bootstrap)
     return node.process, {"bootstrap": node.bootstrap}
+
+
+def _wait_for_producer_ids(bootstrap):
+    """Send one message as an idempotent producer does.
+
+    A broker that has just started has topics before it has ids for producers, and each that asks too
+    early says so on stderr, which is what some tests look at.
+    """
+    from confluent_kafka import Producer
+
+    settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True}
+    producer = Producer(settings, logger=_Silent())
+    producer.produce(new_topic(bootstrap), b"first")
+    assert producer.flush(60) == 0, "the broker hands out no producer ids"
 
 
 def _tansu_binary():
