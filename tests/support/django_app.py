@@ -116,6 +116,7 @@ async def stream_async(request):
 
 
 async def forever(request):
+    log.info("waiting")
     await asyncio.Event().wait()
 
 

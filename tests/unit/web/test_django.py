@@ -23,6 +23,7 @@ from pylog_struct.web import WSGIRequestMiddleware
 from pylog_struct.web.django import RequestMiddleware
 
 SAID = "a-request-1"
+PATIENCE = 60.0
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 
@@ -401,12 +402,14 @@ def test_an_asynchronous_stream_whose_client_goes(sink):
     async def leave():
         response = await get("/stream-async/?forever")
 
+        begun = asyncio.Event()
+
         async def read():
             async for _ in response.streaming_content:
-                pass
+                begun.set()
 
         task = asyncio.create_task(read())
-        await asyncio.wait([task], timeout=0.05)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -421,7 +424,11 @@ def test_an_asynchronous_stream_whose_client_goes(sink):
 def test_a_request_whose_client_goes_before_there_is_a_response(sink):
     async def leave():
         task = asyncio.create_task(get("/forever/"))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while not any(  # noqa: ASYNC110 - the view knows nothing of the test
+                one["event"] == "waiting" for one in events(sink)
+            ):
+                await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
