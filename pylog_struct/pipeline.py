@@ -348,6 +348,8 @@ class Pipeline:
     def notice(self, level: int, event: str, fields: Mapping[str, Any]) -> Record:
         """Build a record of a sink's own, in this pipeline's format: a ``NoticeFactory``."""
         now = time.time_ns()
+        if self.renders_ecs:
+            fields = _as_labels(fields)
         document = {
             "timestamp": format_timestamp(now),
             "level": level_label(level),
@@ -387,6 +389,13 @@ def _rehome(fields: dict[str, Any], clashes: Iterable[str]) -> dict[str, Any]:
                 target, number = f"extra.{key}_{number}", number + 1
             moved[target] = value
     return moved
+
+
+def _as_labels(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Name as labels what has the name of an object in ECS: it is no mistake to be counted and reported."""
+    from pylog_struct.processors._ecs_fields import ECS_ROOTS  # noqa: PLC0415 - the renderer has it
+
+    return {f"labels.{key}" if key in ECS_ROOTS else key: value for key, value in fields.items()}
 
 
 def as_line(text: bytes | bytearray | str) -> bytes:

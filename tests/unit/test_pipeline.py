@@ -10,6 +10,7 @@ import time
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 from support.alarms import alarms
 from support.events import memory_pipeline
 
@@ -18,7 +19,8 @@ from pylog_struct.active import ACTIVE
 from pylog_struct.levels import INFO
 from pylog_struct.metrics import Pipeline as PipelineCounts
 from pylog_struct.pipeline import Pipeline
-from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
+from pylog_struct.sinks import FailoverSink, LockedSink, MemorySink, QueueSink
+from pylog_struct.testing import FailingSink
 from pylog_struct.thresholds import named_logger
 
 WATCHDOG = 60.0
@@ -250,3 +252,27 @@ def test_an_event_that_comes_to_a_closed_tree_goes_to_the_one_that_took_over():
 
     assert not sink.records
     assert second.events[0]["event"] == "late"
+
+
+def test_notices_of_ours_are_no_conflicts_in_ecs(capfd):
+    """A failover's ``source`` and a status page's ``client`` have names of objects there."""
+    registry, spare = CollectorRegistry(), MemorySink(name="spare")
+    pylog_struct.configure(
+        sink=FailoverSink([FailingSink(name="broken"), spare]), format="ecs", registry=registry
+    )
+    structlog.get_logger().error("x")
+    ACTIVE.pipeline.deliver(ACTIVE.pipeline.notice(30, "level.changed", {"client": "127.0.0.1"}))
+
+    switch, changed = (
+        next(event for event in spare.events if event["message"] == name)
+        for name in ("sink.switch", "level.changed")
+    )
+    assert (switch["labels"]["source"], switch["target"]) == ("broken", "spare")
+    assert changed["labels"] == {"client": "127.0.0.1"}
+    assert registry.get_sample_value(
+        "pylog_processing_errors_total", {"stage": "type_conflict"}
+    ) in (
+        None,
+        0,
+    )
+    assert "ECS" not in capfd.readouterr().err
