@@ -41,7 +41,13 @@ _Key = tuple[int, int]
 
 
 class NotCalledError(Exception):
-    """The foreign code was not called, or not waited for; the text says why."""
+    """The foreign code was not called, or not waited for; the text says why.
+
+    Attributes:
+        unusual: It was called, and raised what is no ``Exception``; the text is the name of its class.
+    """
+
+    unusual = False
 
 
 class _Memory:
@@ -130,10 +136,41 @@ def call(
     token = _nesting.set(depth + 1)
     try:
         return function(*arguments)
+    except Exception:
+        raise
+    except BaseException:
+        _memory.quick.pop(key, None)
+        # A signal handler's goes on to the caller, the object's own does not.
+        unusual = _raised_by_itself(function, arguments, seconds, what, owner)
+        if unusual is None:
+            raise
+        raise unusual from None
     finally:
         _nesting.reset(token)
         if time.monotonic() - started > seconds:
             _memory.quick.pop(key, None)
+
+
+def _raised_by_itself(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    seconds: float,
+    what: str,
+    owner: type,
+) -> NotCalledError | None:
+    """Return what stands for the foreign code's own ``BaseException``, None if it raises none.
+
+    It was taken for quick: its class was until now, or an error's ``str`` is, but not the ``repr`` of
+    what it holds.  Signal handlers run in the main thread only, so on a thread of its own the code
+    shows what it does by itself.
+    """
+    try:
+        _measured(function, arguments, seconds, what, owner)
+    except NotCalledError as error:
+        return error if error.unusual else None
+    except Exception:
+        return None
+    return None
 
 
 def _measured(
@@ -177,7 +214,9 @@ def _measured(
     if not succeeded and not issubclass(type(result), Exception):
         # On this thread it would pass for an interrupt.  Not noted as quick: always measured,
         # so that it never is raised here.
-        raise NotCalledError(type_name(type(result)))
+        unusual = NotCalledError(type_name(type(result)))
+        unusual.unusual = True
+        raise unusual
     _memory.note_quick(key, owner)
     if succeeded:
         return result

@@ -216,6 +216,60 @@ class TestTimeBudget:
         assert threads[0] != _thread.get_ident()
         assert threads[1:] == [_thread.get_ident()] * 2
 
+    @pytest.mark.parametrize("unusual", [SystemExit, KeyboardInterrupt, GeneratorExit])
+    def test_a_quick_class_that_raises_no_exception_from_one_call_on(self, unusual):
+        moods = [True]
+
+        class Moody:
+            def __repr__(self):
+                if not moods:
+                    raise unusual
+                return "good"
+
+        assert safe_repr(Moody()) == "good"
+        moods.clear()
+        text = safe_repr(Moody())
+        assert text.endswith(f"Moody: {unusual.__name__}>")
+        moods.append(True)
+        assert safe_repr(Moody()) == "good"
+
+    @pytest.mark.parametrize("unusual", [SystemExit, KeyboardInterrupt, GeneratorExit])
+    def test_errors_are_quick_until_one_holds_something_that_raises_no_exception(self, unusual):
+        class Good:
+            def __repr__(self):
+                return "good"
+
+        class Bad:
+            def __repr__(self):
+                raise unusual
+
+        assert safe_str(ValueError(Good())) == "good"
+        text = safe_str(ValueError(Bad()))
+        assert text == f"<unrepresentable ValueError: {unusual.__name__}>"
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no such signal here")
+    def test_a_signal_handlers_interrupt_goes_through_a_quick_class(self):
+        calls = []
+
+        class Quick:
+            def __repr__(self):
+                calls.append(_thread.get_ident())
+                if len(calls) == 2:
+                    signal.raise_signal(signal.SIGALRM)
+                return "Quick"
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        assert safe_repr(Quick()) == "Quick"
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                safe_repr(Quick())
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert safe_repr(Quick()) == "Quick"
+
     def test_a_quick_class_that_became_slow_is_measured_again(self, monkeypatch):
         threads = []
         readings = iter(range(0, 1000, 10))
