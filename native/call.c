@@ -1,7 +1,22 @@
 /* The methods of the bound logger, and where their lines go. */
 #include "lane.h"
 
+#define TUPLES_KEEP_HASHES 0x030E0000UL /* 3.14 */
+
 /* -- delivery --------------------------------------------------------------------------------- */
+
+/* For versions where a tuple keeps its hash, in a field that only its own `new` sets up. */
+static PyObject *
+new_record(Lane *lane, PyObject *level, PyObject *line, PyObject *created)
+{
+    PyObject *members = PyTuple_Pack(3, level, line, created);
+    PyObject *args = members == NULL ? NULL : PyTuple_Pack(1, members);
+    newfunc make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+    PyObject *record = args == NULL ? NULL : make((PyTypeObject *)OF(lane, record), args, NULL);
+    Py_XDECREF(members);
+    Py_XDECREF(args);
+    return record;
+}
 
 static PyObject *
 make_record(Lane *lane, int index, PyObject *line, long long moment)
@@ -10,7 +25,13 @@ make_record(Lane *lane, int index, PyObject *line, long long moment)
     if (created == NULL) {
         return NULL;
     }
-    PyObject *record = PyType_GenericAlloc((PyTypeObject *)OF(lane, record), 3);
+    PyObject *record;
+    if (Py_Version >= TUPLES_KEEP_HASHES) {
+        record = new_record(lane, level_numbers[index], line, created);
+        Py_DECREF(created);
+        return record;
+    }
+    record = PyType_GenericAlloc((PyTypeObject *)OF(lane, record), 3);
     if (record == NULL) {
         Py_DECREF(created);
         return NULL;

@@ -31,13 +31,14 @@ static PyType_Slot gate_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec gate_spec = {
+static PyType_Spec gate_spec = {
     "pylog_struct._speed.Gate", sizeof(Gate), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, gate_slots,
 };
 
 /* -- the lane --------------------------------------------------------------------------------- */
 
-PyTypeObject *lane_type;
+static PyType_Spec lane_spec;
+PyTypeObject *gate_type, *lane_type;
 PyObject *str_logger, *str_level, *str_lane, *str_prepare, *str_slow, *str_get,
     *str_isdisjoint;
 PyObject *level_numbers[LEVELS], *level_names[LEVELS];
@@ -67,7 +68,8 @@ lane_prepare(void)
             return -1;
         }
     }
-    lane_type = (PyTypeObject *)PyType_FromSpec(&lane_spec);
+    gate_type = (PyTypeObject *)PyType_FromSpec(&gate_spec);
+    lane_type = gate_type == NULL ? NULL : (PyTypeObject *)PyType_FromSpec(&lane_spec);
     return lane_type == NULL ? -1 : 0;
 }
 
@@ -186,7 +188,7 @@ static PyType_Slot lane_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec lane_spec = {
+static PyType_Spec lane_spec = {
     "pylog_struct._speed.Lane", sizeof(Lane), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, lane_slots,
 };
 

@@ -71,8 +71,7 @@ typedef struct {
 
 #define OF(lane, name) ((lane)->objects[LANE_##name])
 
-extern PyTypeObject *lane_type;
-extern PyType_Spec gate_spec, lane_spec;
+extern PyTypeObject *gate_type, *lane_type;
 extern PyMethodDef log_methods[];
 
 /* Names and numbers that are made once. */

@@ -50,11 +50,11 @@ read_clock(Lane *lane, PyObject **moment, long long *nanoseconds)
 static int
 add_head(Lane *lane, Text *text, long long moment)
 {
+    if (moment < 0) {
+        return -1;
+    }
     long long rest = moment - lane->second;
     if (lane->second < 0 || rest < 0 || rest >= 1000000000) {
-        if (moment < 0) {
-            return -1;
-        }
         char *data;
         Py_ssize_t length;
         long long second = moment - moment % 1000000000;
@@ -218,6 +218,14 @@ are_apart(Call *call, PyObject *names, PyObject *taken, PyObject *outer)
     return 1;
 }
 
+static void
+release(PyObject *const *values, Py_ssize_t count)
+{
+    for (Py_ssize_t index = 0; index < count; index++) {
+        Py_DECREF(values[index]);
+    }
+}
+
 static int
 keeps_its_text(PyObject *value)
 {
@@ -226,17 +234,21 @@ keeps_its_text(PyObject *value)
            type == &PyBool_Type || value == Py_None || value == Py_Ellipsis;
 }
 
-/* What the context variables add: (bytes, keys), a new reference. */
-static PyObject *
-around(Lane *lane)
+/* What each of the context variables has here, new references, and their number; -1 if their text cannot
+ * be told from that. */
+static Py_ssize_t
+look_around(Lane *lane, PyObject **values)
 {
-    PyObject *values[AROUND_MAX];
     PyObject *name, *variable;
     Py_ssize_t position = 0, count = 0;
-    size_t hash = 0;
     int simple = PyDict_Size(OF(lane, variables)) <= AROUND_MAX;
+    /* ContextVar.get runs no Python code.  But its method is an object that has to be made once: that may
+     * start a garbage collection, and what this runs may bind new names, more than there is room for. */
     while (simple && PyDict_Next(OF(lane, variables), &position, &name, &variable)) {
-        /* ContextVar.get runs no Python code: the table stands still. */
+        if (count == AROUND_MAX) {
+            simple = 0;
+            break;
+        }
         Getter *getter = &lane->getters[count];
         if (getter->variable != variable) {
             PyObject *get = PyObject_GetAttr(variable, str_get);
@@ -257,29 +269,58 @@ around(Lane *lane)
         }
         values[count++] = value;
         simple = keeps_its_text(value);
-        hash = hash * 31 + ((size_t)value >> 4);
     }
-    Around *known = &lane->arounds[hash % AROUNDS];
-    PyObject *shown = NULL;
-    if (simple && known->count == count && known->shown != NULL &&
-        memcmp(known->values, values, (size_t)count * sizeof(PyObject *)) == 0) {
-        shown = known->shown;
+    if (!simple) {
+        release(values, count);
+        return -1;
+    }
+    return count;
+}
+
+static Around *
+slot_of(Lane *lane, PyObject *const *values, Py_ssize_t count)
+{
+    size_t hash = 0;
+    for (Py_ssize_t index = 0; index < count; index++) {
+        hash = hash * 31 + ((size_t)values[index] >> 4);
+    }
+    return &lane->arounds[hash % AROUNDS];
+}
+
+static int
+are_same(PyObject *const *values, Py_ssize_t count, PyObject *const *others, Py_ssize_t other_count)
+{
+    return count == other_count && memcmp(values, others, (size_t)count * sizeof(PyObject *)) == 0;
+}
+
+/* What the context variables add: (bytes, keys), a new reference. */
+static PyObject *
+around(Lane *lane)
+{
+    PyObject *values[AROUND_MAX], *again[AROUND_MAX];
+    Py_ssize_t count = look_around(lane, values);
+    if (count < 0) {
+        return PyObject_CallFunctionObjArgs(OF(lane, around_of), NULL);
+    }
+    Around *known = slot_of(lane, values, count);
+    PyObject *shown = known->shown;
+    if (shown != NULL && are_same(values, count, known->values, known->count)) {
         Py_INCREF(shown);
     }
-    else if ((shown = PyObject_CallFunctionObjArgs(OF(lane, around_of), NULL)) != NULL && simple) {
-        around_forget(known);
-        for (Py_ssize_t index = 0; index < count; index++) {
-            Py_INCREF(values[index]);
-            known->values[index] = values[index];
+    else if ((shown = PyObject_CallFunctionObjArgs(OF(lane, around_of), NULL)) != NULL) {
+        /* A signal handler may have bound others meanwhile: the text is theirs then. */
+        Py_ssize_t now = look_around(lane, again);
+        if (are_same(values, count, again, now)) {
+            around_forget(known);
+            memcpy(known->values, values, (size_t)count * sizeof(PyObject *));
+            known->count = count;
+            Py_INCREF(shown);
+            known->shown = shown;
+            count = 0; /* they are the table's now */
         }
-        known->count = count;
-        Py_INCREF(shown);
-        known->shown = shown;
+        release(again, now);
     }
-    while (count) {
-        count--;
-        Py_DECREF(values[count]);
-    }
+    release(values, count);
     return shown;
 }
 
@@ -322,11 +363,11 @@ add_place(Lane *lane, Text *text)
     if (frame == NULL) {
         return -1;
     }
-    PyCodeObject *code = PyFrame_GetCode(frame);
+    PyObject *code = (PyObject *)PyFrame_GetCode(frame);
     int line = PyFrame_GetLineNumber(frame);
     Place *place = &lane->places[(((size_t)code >> 5) * 31 + (size_t)line) % PLACES];
     int result = -1;
-    if (place->code == (PyObject *)code && place->line == line) {
+    if (place->code == code && place->line == line) {
         result = text_add_bytes(text, place->shown);
     }
     else {
@@ -336,9 +377,15 @@ add_place(Lane *lane, Text *text)
             PyObject *shown = PyTuple_GetItem(found, 0);
             result = text_add_bytes(text, shown);
             if (result == 0 && PyTuple_GetItem(found, 1) == Py_True) {
-                replace(&place->code, (PyObject *)code);
-                replace(&place->shown, shown);
+                /* All three before the old code goes: a weak reference to it may run Python code. */
+                PyObject *old_code = place->code, *old_shown = place->shown;
+                Py_INCREF(code);
+                Py_INCREF(shown);
+                place->code = code;
+                place->shown = shown;
                 place->line = line;
+                Py_XDECREF(old_shown);
+                Py_XDECREF(old_code);
             }
             Py_DECREF(found);
         }

@@ -27,22 +27,36 @@ static PyMethodDef functions[] = {
     {NULL},
 };
 
+static int
+fill(PyObject *module)
+{
+    /* The types and names are one set for the process.  Python 3.12 does not find a type's attributes in
+     * another interpreter than the one that made it: such a one does without this module. */
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        PyErr_SetString(PyExc_ImportError, "pylog_struct._speed is for the main interpreter only");
+        return -1;
+    }
+    if (lane_prepare() < 0) {
+        return -1;
+    }
+    if (PyModule_AddObjectRef(module, "Gate", (PyObject *)gate_type) < 0) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Lane", (PyObject *)lane_type);
+}
+
+/* Not at once: each interpreter runs `fill`, also when another one has loaded the file. */
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, fill},
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_speed", "The hot path, compiled.", -1, functions, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_speed", "The hot path, compiled.", 0, functions, slots, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC
 PyInit__speed(void)
 {
-    if (lane_prepare() < 0) {
-        return NULL;
-    }
-    PyObject *module = PyModule_Create(&definition);
-    PyObject *gate = PyType_FromSpec(&gate_spec);
-    if (module == NULL || gate == NULL || PyModule_AddObjectRef(module, "Gate", gate) < 0 ||
-        PyModule_AddObjectRef(module, "Lane", (PyObject *)lane_type) < 0) {
-        Py_CLEAR(module);
-    }
-    Py_XDECREF(gate);
-    return module;
+    return PyModuleDef_Init(&definition);
 }

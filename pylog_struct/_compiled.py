@@ -18,7 +18,7 @@ def _load() -> ModuleType | None:
     if os.environ.get("PYLOG_STRUCT_PURE", "") in {"", "0"} and HAS_GIL:
         try:
             from pylog_struct import _speed  # noqa: PLC0415 - it may not be there
-        except ImportError:  # no compiler where this was installed
+        except ImportError:  # no compiler where this was installed, or a sub-interpreter
             return None
         return _speed
     return None

@@ -241,8 +241,11 @@ def _configure(settings: dict[str, Any]) -> LogManager:
         previous.release_levels()
     THRESHOLDS.reset(level)
     manager.start(previous)
+    # These may have been in place already: with the level of before, or cleared away by others.
     if settings["stdlib"]:
-        BRIDGE.apply(level)  # it may have been in place already, with the level of before
+        BRIDGE.install()
+    if settings["warnings"]:
+        WARNINGS.install()
     install()
     return manager
 

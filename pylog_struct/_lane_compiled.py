@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,9 +34,9 @@ class CompiledLane:
             place_of = processors.pop(0).place
         self._lane = SPEED.Lane(
             limits.max_depth,
-            limits.max_nodes,  # those that are left for the fields
-            limits.max_items,
-            pieces.longest,
+            min(limits.max_nodes, sys.maxsize),  # those that are left for the fields
+            min(limits.max_items, sys.maxsize),
+            min(pieces.longest, sys.maxsize),
             read=timestamps.read,
             last=timestamps.last,
             steady=timestamps.steady,

@@ -102,7 +102,7 @@ class PythonLane:
                         elif kind is int or kind is float or kind is bool or value is None:
                             pass
                         elif kind is list and len(value) <= ITEMS_MAX:
-                            fields[key] = copy = value[:]
+                            copy = value[:]
                             for item in copy:
                                 inner = type(item)
                                 if inner is str:
@@ -110,6 +110,7 @@ class PythonLane:
                                         raise NotPlainError
                                 elif inner is not int:
                                     raise NotPlainError
+                            fields[key] = copy  # now: a list that holds itself must stay that one
                         else:
                             if copier is None:
                                 copier = PlainCopy(limits)

@@ -67,8 +67,16 @@ class _OnCurrent(Generic[_P, _R]):
         functools.update_wrapper(self, method)  # type: ignore[arg-type]
 
     def __get__(self, manager: LogManager | None, owner: type | None = None) -> Callable[_P, _R]:
-        target = current_manager() if manager is None else manager
-        return functools.partial(self._method, target)
+        if manager is not None:
+            return functools.partial(self._method, manager)
+
+        @functools.wraps(self._method)
+        def on_current(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            # Asked for in the call: looking at the class must not fail before configure(), and
+            # what was kept from then must not act on a manager that is gone.
+            return self._method(current_manager(), *args, **kwargs)
+
+        return on_current
 
 
 class LogManager:

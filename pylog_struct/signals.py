@@ -30,9 +30,10 @@ def parse_signals(names: Sequence[str | int]) -> tuple[signal.Signals, ...]:
     found: list[signal.Signals] = []
     for name in names:
         try:
-            number = (
-                signal.Signals(name) if isinstance(name, int) else signal.Signals[str(name).upper()]
-            )
+            if isinstance(name, int) and not isinstance(name, bool):
+                number = signal.Signals(name)
+            else:
+                number = signal.Signals[str(name).upper()]
         except (KeyError, ValueError):
             msg = f'signals: {name!r} is no signal of this system; use names such as "SIGTERM"'
             raise ConfigError(msg) from None

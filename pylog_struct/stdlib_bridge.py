@@ -209,20 +209,25 @@ class Bridge:
         return self._installed
 
     def install(self) -> None:
-        """Start forwarding records from the root's level up."""
+        """Start forwarding records from the root's level up.
+
+        Installed already, it looks after what others did to the root logger meanwhile:
+        ``dictConfig``, ``fileConfig`` and ``basicConfig(force=True)`` take all handlers off.
+        """
         root = logging.getLogger()
         if not self._installed:
             self._level = root.level
-            self._removed = [handler for handler in root.handlers if _is_console(handler)]
-            for handler in self._removed:
-                root.removeHandler(handler)
-            root.addHandler(self._handler)
             original = logging.Logger.makeRecord
             self._make_record = (original, _make_record_of(original))
             logging.Logger.makeRecord = self._make_record[1]  # type: ignore[method-assign]
             self._installed = True
             if "uvicorn" in sys.modules:  # nothing is imported by a log call that can be before it
                 _learn_uvicorn()
+        if self._handler not in root.handlers:
+            root.addHandler(self._handler)
+        for handler in filter(_is_console, root.handlers[:]):
+            root.removeHandler(handler)
+            self._removed.append(handler)
         self.apply(THRESHOLDS.effective(""))
 
     def apply(self, level: int) -> None:
@@ -257,9 +262,14 @@ class WarningsHook:
         self._previous: Any = None
 
     def install(self) -> None:
-        """Take over ``warnings.showwarning``."""
-        if warnings.showwarning != self._show:
-            self._previous = warnings.showwarning
+        """Take over ``warnings.showwarning``.
+
+        Installed already, it does so again if it was undone, as at the end of a ``catch_warnings``
+        block; one that somebody put in place since, which may call this one, is left alone.
+        """
+        current = warnings.showwarning
+        if current != self._show and (self._previous is None or current == self._previous):
+            self._previous = current
             warnings.showwarning = self._show
 
     def uninstall(self) -> None:

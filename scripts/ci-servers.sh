@@ -1,10 +1,10 @@
 #!/bin/sh
 # What the servers that the tests talk to are made of: `sh scripts/ci-servers.sh`, before the tests.
 #
-# rsyslog, Prometheus, Chromium, Java and Maven come from Debian, where this runs as root and they are
-# not there; the jars of Apache Kafka and OpenSearch (120 MB, half a minute) from Maven's repository,
-# into the folder where Maven keeps them anyway.  Nothing is started.  Every wait has an end; fails if
-# something is missing.
+# rsyslog, Prometheus, Chromium, Java, Maven and docker-compose (which reads a file without an engine)
+# come from Debian, where this runs as root and they are not there; the jars of Apache Kafka and
+# OpenSearch (120 MB, half a minute) from Maven's repository, into the folder where Maven keeps them
+# anyway.  Nothing is started.  Every wait has an end; fails if something is missing.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -26,6 +26,9 @@ rsyslog_module() {
     return 1
 }
 
+# Either form will do; Docker's own plug-in is not in Debian.
+compose() { docker compose version || docker-compose version; }
+
 # absent: the Debian packages of what is not here.
 absent() {
     rsyslogd || echo rsyslog
@@ -35,6 +38,7 @@ absent() {
     command -v mvn >/dev/null 2>&1 || echo maven
     { command -v prometheus && command -v promtool; } >/dev/null 2>&1 || echo prometheus
     command -v chromium >/dev/null 2>&1 || echo chromium
+    compose >/dev/null 2>&1 || echo docker-compose
 }
 
 packages=$(absent | tr '\n' ' ')

@@ -29,11 +29,11 @@ def queue(sink: Any) -> Any:
     return QueueSink(sink, capacity=CAPACITY, policy="block")
 
 
-def subject(sink: Any, **options: Any) -> Subject:
+def subject(sink: Any, format: str = "json", **options: Any) -> Subject:  # noqa: A002 - the keyword's name
     """Configure, and take a local logger as structlog's documentation recommends."""
     import pylog_struct
 
-    pylog_struct.configure(format="json", sink=sink, **options)
+    pylog_struct.configure(format=format, sink=sink, **options)
     logger = pylog_struct.get_logger().bind()
     return Subject(
         by_keywords(logger),

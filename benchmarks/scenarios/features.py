@@ -23,6 +23,8 @@ FEATURES = (
     "bound_50",
     "callsite",
     "exception",
+    "ecs",
+    "processor",
     "scraped",
     "all",
 )
@@ -33,10 +35,13 @@ LABELS = {
     "bound_50": "50 bound keys",
     "callsite": "callsite",
     "exception": "an exception of 4 frames",
+    "ecs": "an ECS document",
+    "processor": "a processor of one's own",
     "scraped": "metrics read 10 times a second",
     "all": "context variables, 10 bound keys, callsite",
 }
 OURS = ("ours", "ours_queued")
+ONLY_OURS = ("ecs", "scraped")
 
 
 def cases(effort: Effort) -> list[Case]:
@@ -45,7 +50,7 @@ def cases(effort: Effort) -> list[Case]:
     if effort.name == "quick":
         return [Case.of(name, feature=feature, events=events) for name in OURS for feature in CORE]
     found = [Case.of(name, feature=what, events=events) for name in OURS for what in FEATURES]
-    others = [what for what in FEATURES if what != "scraped"]
+    others = [what for what in FEATURES if what not in ONLY_OURS]
     return [*found, *(Case.of("structlog", feature=what, events=events) for what in others)]
 
 
@@ -66,13 +71,20 @@ def callsite_of(contestant: str) -> list[Any]:
     return [CallsiteParameterAdder(wanted)]
 
 
-def build(contestant: str, path: Path, processors: list[Any]) -> Subject:
-    """The contestant with more processors."""
+def of_ones_own(_logger: Any, _method_name: str, event_dict: Any) -> Any:
+    """A processor that does next to nothing: what counts is that the event has to take that way."""
+    event_dict["region"] = "eu-west"
+    return event_dict
+
+
+def build(contestant: str, path: Path, processors: list[Any], **options: Any) -> Subject:
+    """The contestant with more processors; *options* are those of ours."""
     if contestant in OURS:
         from contestants.ours import queue, rolling, subject
 
         sink = rolling(path)
-        return subject(queue(sink) if contestant == "ours_queued" else sink, processors=processors)
+        outer = queue(sink) if contestant == "ours_queued" else sink
+        return subject(outer, processors=processors, **options)
     import structlog
 
     made = CONTESTANTS[contestant].build(path)
@@ -135,8 +147,11 @@ def measure(contestant: str, options: dict[str, Any], directory: Path) -> dict[s
     feature, events = options["feature"], options["events"]
     if feature == "exception":
         events = max(events // 10, 1)
-    with_callsite = feature in ("callsite", "all")
-    subject = build(contestant, path, callsite_of(contestant) if with_callsite else [])
+    processors = callsite_of(contestant) if feature in ("callsite", "all") else []
+    if feature == "processor":
+        processors = [of_ones_own]
+    options = {"format": "ecs", "service": "shop"} if feature == "ecs" else {}
+    subject = build(contestant, path, processors, **options)
     logger = subject.logger
     if feature in ("bound_10", "bound_50", "all"):
         logger = logger.bind(**keys(50 if feature == "bound_50" else 10))

@@ -16,6 +16,7 @@ import structlog
 from rich.console import Console
 
 from pylog_struct import __version__
+from pylog_struct._compiled import SPEED
 from pylog_struct.cli.elk import elk
 from pylog_struct.cli.pretty import Event, pretty
 from pylog_struct.cli.reading import COMPRESSED, MissingDependencyError, follow, read_lines
@@ -51,6 +52,7 @@ def version() -> None:
     click.echo(f"structlog {structlog.__version__}")
     click.echo(f"orjson {orjson.__version__}")
     click.echo(f"prometheus-client {distribution_version('prometheus-client')}")
+    click.echo(f"hot path: {'in Python' if SPEED is None else 'compiled'}")
 
 
 @pylog.command()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "elk", "setup", "template"]
 
+_OWNER = "pylog elk"
+_OPTIONS = {"data_stream": "DATA_STREAM", "hosts": "--url", "basic_auth": "--user"}
 _MARKS = {"ok": "ok", "warning": "WARNING", "failed": "FAILED"}
 
 
@@ -34,7 +36,9 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("data_stream"),
         click.option("--retention", default="30d", help='Delete after; "" for never.  [30d]'),
         click.option("--rollover-age", default="1d", help="Begin a new index after.  [1d]"),
-        click.option("--rollover-size", default="50gb", help="Or at this size.  [50gb]"),
+        click.option(
+            "--rollover-size", default="50gb", help="Or when its primaries have this size.  [50gb]"
+        ),
         click.option("--shards", type=click.IntRange(min=1), help="Primary shards."),
         click.option("--replicas", type=click.IntRange(min=0), help="Copies of each."),
         click.option("--nanoseconds", is_flag=True, help="date_nanos for @timestamp."),
@@ -54,17 +58,29 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--ca-certs", help="PEM file to verify the servers with."),
         click.option("--fingerprint", help="SHA-256 of the certificate, instead."),
         click.option("--insecure", is_flag=True, help="Do not verify certificates."),
-        click.option("--timeout", type=float, default=30.0, help="Seconds for a request.  [30]"),
+        click.option(
+            "--timeout", type=click.FloatRange(0, min_open=True), default=30.0,
+            help="Seconds for a request.  [30]",
+        ),
     ):  # fmt: skip
         command = decorator(command)
     return command
+
+
+def _usage_error(error: ConfigError) -> click.UsageError:
+    """The same error under the name that the argument has on the command line."""
+    argument, colon, text = str(error).removeprefix(f"{_OWNER}.").partition(": ")
+    if not argument.isidentifier():
+        return click.UsageError(str(error))
+    option = _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
+    return click.UsageError(f"{option}{colon}{text}")
 
 
 def _plan(options: dict[str, Any]) -> Plan:
     try:
         return Plan(**options)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        raise _usage_error(error) from error
 
 
 def _cluster(
@@ -79,7 +95,7 @@ def _cluster(
 ) -> Cluster:
     try:
         where = connection(
-            "pylog elk",
+            _OWNER,
             hosts,
             api_key=api_key,
             basic_auth=user,
@@ -88,7 +104,7 @@ def _cluster(
             verify_certs=not insecure,
         )
     except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        raise _usage_error(error) from error
     return Cluster(where, timeout=timeout)
 
 

@@ -65,10 +65,22 @@ class Event:
         value = fields.get("level", fields.get("log.level", fields.get("severity")))
         if value is None and isinstance(nested, dict):
             value = nested.get("level")
+        if value is None and _is_level_name(fields.get("status")):
+            value = fields["status"]  # as Datadog has it; most other fields of this name are none
         try:
             return parse_level(value) if isinstance(value, int | str) else INFO
         except ConfigError:
             return INFO
+
+
+def _is_level_name(value: object) -> bool:
+    if not isinstance(value, str) or value.strip().isdecimal():
+        return False
+    try:
+        parse_level(value)
+    except ConfigError:
+        return False
+    return True
 
 
 def _visible(text: str) -> str:
@@ -118,8 +130,11 @@ def pretty(event: Event) -> Text:
         return text.append(_visible(event.line.decode("utf-8", "replace")), style="dim")
     moment = event.pop("timestamp", "@timestamp", "time", "ts")
     named = event.pop("level", "log.level", "severity")
+    if named is None and _is_level_name(event.fields.get("status")):
+        named = event.pop("status")
     what = event.pop("event", "message", "msg")
-    logger = event.pop("logger", "log.logger")
+    nested = isinstance(event.fields.get("logger"), dict)
+    logger = event.pop("logger.name" if nested else "logger", "log.logger", "logger_name")
     stacks = _take_stacks(event.fields)
     if moment is not None:
         text.append(f"{_time(moment)} ", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Plan"]
 
 _PRIORITY: Final = 250  # above the templates for logs-*-* that Elasticsearch brings along (100)
+
+_AGE: Final = re.compile(r"[0-9]+[dhms]")
+_SIZE: Final = re.compile(r"[0-9]+[kmgt]?b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Plan:
         data_stream: Its name; ``*`` at the end makes the template one for several.
         retention: After how long an index is deleted, such as ``"30d"``; empty for never.
         rollover_age: After how long a new index is begun.
-        rollover_size: At which size of a primary shard, too.
+        rollover_size: At which size, too: of all primary shards together.
         shards: Primary shards; None for the cluster's default.
         replicas: Copies of each; None for the cluster's default.
         nanoseconds: ``date_nanos`` for ``@timestamp``.
@@ -69,14 +73,13 @@ class Plan:
         check_name(self.data_stream.removesuffix("*") or "*", "data_stream")
         for argument in ("retention", "rollover_age"):
             value = getattr(self, argument)
-            number, unit = value[:-1], value[-1:]
-            if value and not (number.isascii() and number.isdigit() and unit in "dhms"):
+            never = argument == "retention" and not value
+            if not never and not _AGE.fullmatch(value):
                 msg = (
                     f'{argument}: {value!r} is no time; use a number and d, h, m or s, as in "30d"'
                 )
                 raise ConfigError(msg)
-        size = self.rollover_size.lower()
-        if size.rstrip("bkmgt").isdigit() is False or not size.endswith("b"):
+        if not _SIZE.fullmatch(self.rollover_size):
             msg = f'rollover_size: {self.rollover_size!r} is no size; use a text such as "50gb"'
             raise ConfigError(msg)
 

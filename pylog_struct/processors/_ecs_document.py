@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from pylog_struct.processors._ecs_fields import ECS_VERSION, ecs_fields
+from pylog_struct.processors._ecs_names import label_name
 from pylog_struct.processors._field_types import MISFIT, as_text, fitted
 from pylog_struct.processors._origin import ORIGIN
 from pylog_struct.processors._shrink import Roles
@@ -22,6 +23,8 @@ __all__ = [
     "ROLES",
     "dataset_of",
     "document_of",
+    "gathered",
+    "is_taken",
     "service_fields",
     "stub",
 ]
@@ -57,6 +60,7 @@ too tells them from somebody's ``process=7``.
 
 _ALIASED: Final = frozenset(ALIASES)
 _SERVICE: Final = "service."
+_LABELS: Final = "labels."
 _LEVEL_MAX: Final = 64
 _YEAR_10000: Final = 253_402_300_800  # in Unix time
 _DATASET: Final = str.maketrans(dict.fromkeys('\\/*?"<>| ,#:-', "_"))
@@ -86,8 +90,21 @@ def _service_members(members: dict[str, Any], prefix: str, fields: dict[str, Any
         if type(value) is dict:
             _service_members(value, f"{path}.", fields)
         elif value is not None:
-            name = path if path in known else f"labels.{path.replace('.', '_')}"
+            name = path if path in known else f"{_LABELS}{label_name(path)}"
             fields[name] = as_text(value)
+
+
+def gathered(own: dict[str, Any]) -> dict[str, Any]:
+    """Return what every document has, with its labels in one object.
+
+    An index that has ``labels`` as ``flattened`` takes them in no other way: Elasticsearch 7 refuses
+    every document with ``labels.x`` at the top.
+    """
+    labels = {key.removeprefix(_LABELS): own[key] for key in own if key.startswith(_LABELS)}
+    if not labels:
+        return own
+    rest = {key: value for key, value in own.items() if not key.startswith(_LABELS)}
+    return {**rest, "labels": labels}
 
 
 def document_of(
@@ -107,11 +124,11 @@ def document_of(
     document: dict[str, Any] = {"@timestamp": _moment(event, homeless)}
     level = event.pop("level", None)
     document["log.level"] = "info" if level is None else cut(as_text(level), _LEVEL_MAX)
-    message = event.pop("event", None)
+    message = _first(event, "event", "message")
     if message is not None:
         document["message"] = as_text(message)
     document["ecs.version"] = ECS_VERSION
-    logger = event.pop("logger", None)
+    logger = _first(event, "logger", "log.logger")
     if logger is not None:
         document["log.logger"] = as_text(logger)
     document.update(own)
@@ -121,6 +138,12 @@ def document_of(
     _aliased(event, document)
     _errors(event, document)
     return document, event, homeless
+
+
+def _first(event: dict[str, Any], key: str, other: str) -> Any:
+    """Take *key* out of the event; if it has none, *other*, which the call gave instead."""
+    found = event.pop(key, None)
+    return event.pop(other, None) if found is None else found
 
 
 def _moment(event: dict[str, Any], homeless: dict[str, Any]) -> str:
@@ -138,13 +161,21 @@ def _moment(event: dict[str, Any], homeless: dict[str, Any]) -> str:
     return format_timestamp(time.time_ns())
 
 
+def is_taken(path: str, value: Any) -> bool:
+    """Whether the field of ECS at *path* takes *value*; of a text, that is known."""
+    return type(value) is str or fitted(ecs_fields()[path], value) is not MISFIT
+
+
 def _aliased(event: dict[str, Any], document: dict[str, Any]) -> None:
     if _ALIASED.isdisjoint(event):
         return
     found = [
         (key, target)
         for key, (target, kind, beside) in ALIASES.items()
-        if type(event.get(key)) is kind and beside in event and target not in event
+        if type(event.get(key)) is kind
+        and beside in event
+        and target not in event
+        and is_taken(target, event[key])
     ]
     for key, target in found:
         document[target] = event.pop(key)
@@ -183,7 +214,7 @@ def stub(event_dict: Any, failure: BaseException, static: dict[str, Any]) -> byt
             "message": texts.get("event", f"<unrenderable {type_name(type(event_dict))}>"),
             "ecs.version": ECS_VERSION,
             **({"log.logger": texts["logger"]} if "logger" in texts else {}),
-            **static,
+            **gathered(static),
             "error.type": type_name(type(failure)),
             "error.message": cut(f"not rendered: {safe_repr(failure)}", 1_000),
         }

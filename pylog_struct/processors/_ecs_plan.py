@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pylog_struct.processors._ecs_document import ALIASES
 from pylog_struct.processors._ecs_fields import ecs_fields
 from pylog_struct.processors._ecs_names import is_claimed, is_sound
 from pylog_struct.processors._ecs_plain import SCALARS, in_range
@@ -21,6 +22,9 @@ NO_TYPES: Final[frozenset[type]] = frozenset()
 """Of a field that has to go the thorough way."""
 
 _NULL: Final = frozenset({type(None)})
+_ELSEWHERE: Final = frozenset({*ALIASES, "stack"})
+"""Keys that have a place of their own in some events, by what else is there or what they hold."""
+
 _PLAN_MAX: Final = 4_096  # keys; more come only without a guard
 
 
@@ -50,6 +54,7 @@ class QuickPlan:
         for key, value in shape.fields.items():
             if (
                 key in self._types
+                or key in _ELSEWHERE
                 or not self._is_unchanged(value, rest.get(key))
                 or len(self._types) >= _PLAN_MAX
             ):

@@ -83,6 +83,12 @@ class Shape:
             for name, label in value.items():
                 self._labels_of(name, label)
             return
+        if key.startswith("labels."):
+            self._labels_of(key[7:], value)
+            return
+        if key.partition(".")[0] == "pylog":  # ours alone, whatever a mapping has there
+            self._labels_of(key, value)
+            return
         kept = self._keep(key, value) if self._sound(key) else self._label(key, value)
         if kept is not _GONE:
             self.fields[key] = kept
@@ -127,7 +133,6 @@ class Shape:
 
     def _keep_scalar(self, path: str, value: Any) -> Any:
         if value is None:
-            # No index minds a null, but it must not stand twice.
             if not self._admits_null(path):
                 return self._label(path, None)
             self._empty[path] = None
@@ -141,7 +146,18 @@ class Shape:
         return self._misfit(path, kind, value) if fit is MISFIT else self._take(path, fit)
 
     def _admits_null(self, path: str) -> bool:
-        return path not in self._taken and (path in self._ecs or not is_claimed(path))
+        """Whether a null, or an array without a value, may stand at *path*.
+
+        It gives a field no type, so any will do; but an index makes objects of all that *path* is
+        below, and refuses the document where one of them is a value.
+        """
+        if path in self._taken or (path not in self._ecs and is_claimed(path)):
+            return False
+        parent = path.rpartition(".")[0]
+        kind = self._guard.type_of(parent)
+        if kind is None and parent and not is_claimed(parent):
+            kind = self._learn(parent, "object")
+        return kind is None or kind in OBJECTS
 
     def _take(self, path: str, value: Any) -> Any:
         self._taken.add(path)

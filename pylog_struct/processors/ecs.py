@@ -20,6 +20,8 @@ from pylog_struct.processors._ecs_document import (
     ROLES,
     dataset_of,
     document_of,
+    gathered,
+    is_taken,
     service_fields,
     stub,
 )
@@ -272,7 +274,7 @@ class ECS:
                 alias = ALIASES.get(key)
                 if alias is None or kind is not alias[1] or alias[2] not in fields:
                     return None
-                if alias[0] in fields or alias[0] in self._fixed:
+                if alias[0] in fields or alias[0] in self._fixed or not is_taken(alias[0], value):
                     return None
                 aliases = True
             if kind is str:
@@ -327,10 +329,10 @@ class ECS:
             own["process.pid"] = os.getpid()
             own["process.name"] = process_name()
         try:
-            self._tail = _members(own)
+            self._tail = _members(gathered(own))
         except Exception:  # a name that is no Unicode
             own = sanitise(own, limits=self._value_limits)
-            self._tail = _members(own)
+            self._tail = _members(gathered(own))
         self._fixed = frozenset(own) | (_THREAD if self._process else frozenset())
         self._loggers.clear()
         self._own = own
@@ -380,9 +382,10 @@ class ECS:
             else:
                 shape.place(key, value)
         shape.settle()
+        document = gathered(document)
         document.update(shape.fields)
         if shape.labels:
-            document["labels"] = shape.labels
+            document["labels"] = {**document.get("labels", {}), **shape.labels}
         if shape.folded:
             document["pylog.folded"] = shape.folded
         line = orjson.dumps(document)

@@ -34,8 +34,9 @@ class TypeGuard:
 
     Args:
         mapping: Types that are known beforehand: ``{"http.response.status_code": "long"}``, or a
-            mapping of Elasticsearch (the answer to ``GET index/_mapping``, an index or component
-            template, or what is under ``mappings``).  They do not count towards *max_fields*.
+            mapping of Elasticsearch (the answer to ``GET index/_mapping``, of several indices the one
+            whose name is the last: a data stream's newest; an index or component template, also as
+            ``GET`` has it; or what is under ``mappings``).  They do not count towards *max_fields*.
         max_fields: How many fields, with the objects that they are in, are learned.  The default
             leaves room under the limit of 1,000 that an index has, where each string may take two.
         date_detection: Whether the index looks for dates in strings, as Elasticsearch does unless
@@ -177,17 +178,25 @@ def _declared_types(mapping: Mapping[str, Any] | None) -> dict[str, str]:
     return found
 
 
+_STEPS: Final = (
+    *("index_templates", "index_template", "component_templates", "component_template"),
+    *("template", "mappings"),
+)
+
+
 def _properties(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a mapping, wherever the API's answer has them."""
     inner: Any = document
-    for _ in range(4):
-        if not isinstance(inner, Mapping):
+    for _ in _STEPS:
+        if isinstance(inner, list) and len(inner) == 1:
+            inner = inner[0]
+        if not isinstance(inner, Mapping) or not inner:
             break
         if isinstance(inner.get("properties"), Mapping):
             return dict(inner["properties"])
-        step = next((inner[key] for key in ("template", "mappings") if key in inner), None)
-        if step is None and len(inner) == 1:  # {"index name": {"mappings": …}}
-            step = next(iter(inner.values()))
+        step = next((inner[key] for key in _STEPS if key in inner), None)
+        if step is None:  # {"index name": {"mappings": …}, …}
+            step = inner[max(inner, key=str)]
         inner = step
     raise ConfigError(
         "TypeGuard.mapping: there is no 'properties' in it; give path → type, or a mapping"

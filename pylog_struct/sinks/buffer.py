@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pylog_struct.errors import ConfigError
 from pylog_struct.ledger import DropReason
 from pylog_struct.levels import parse_level
-from pylog_struct.sinks._checks import check_count, check_path
+from pylog_struct.sinks._checks import check_count, check_flag, check_path
 from pylog_struct.sinks._lookup import as_text, lookup
 from pylog_struct.sinks._refusals import (
     Refusals,
@@ -110,7 +110,7 @@ class BufferSink(BaseSink):
                 " use a lower level, or None"
             )
             raise ConfigError(msg)
-        self._flush_on_close = flush_on_close
+        self._flush_on_close = check_flag(flush_on_close, "BufferSink.flush_on_close")
         self._forget()
 
     def _forget(self) -> None:

@@ -20,6 +20,7 @@ from pylog_struct.sinks._elasticsearch.client import Client
 from pylog_struct.sinks._elasticsearch.connection import connection
 from pylog_struct.sinks._elasticsearch.identity import Identities
 from pylog_struct.sinks._elasticsearch.target import Target
+from pylog_struct.sinks._network.waiting import LONGEST
 from pylog_struct.sinks.base import BaseSink
 from pylog_struct.units import parse_duration, parse_size
 
@@ -143,7 +144,8 @@ class ElasticsearchSink(BaseSink):
             parse_size(max_bulk_bytes, f"{owner}.max_bulk_bytes", minimum=1000),
         )
         self._largest = parse_size(max_document_bytes, f"{owner}.max_document_bytes", minimum=1000)
-        self._timeout = parse_duration(request_timeout, f"{owner}.request_timeout", exclusive=True)
+        timeout = parse_duration(request_timeout, f"{owner}.request_timeout", exclusive=True)
+        self._timeout = min(timeout, LONGEST)
         self._origin = socket.gethostname() if origin is None else origin
         self._clock = clock
         self._client: Client | None = None

@@ -17,14 +17,18 @@ from pylog_struct.errors import (
     SinkUnavailableError,
 )
 from pylog_struct.sinks._network import bodies
+from pylog_struct.sinks._network.address import without_login
 from pylog_struct.sinks._network.backoff import Backoff
 from pylog_struct.sinks._network.http_client import (
+    HEADER_NAME,
+    HEADER_VALUE,
     Answer,
     Endpoint,
     HttpClient,
     require_urllib3,
 )
 from pylog_struct.sinks._network.tls import check_tls
+from pylog_struct.sinks._network.waiting import LONGEST
 from pylog_struct.sinks.base import BaseSink
 from pylog_struct.units import parse_duration, parse_size
 
@@ -35,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpSink"]
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _HOLD_MAX: Final = 300.0  # seconds: what a server may ask for in Retry-After
 _LEVEL: Final = 3  # of gzip: about a tenth of JSON logs remains, at a third of the usual cost
 
@@ -179,13 +181,13 @@ class HttpSink(BaseSink):
         most = parse_duration(backoff_max, f"{own}.backoff_max", minimum=least)
         self._backoff = Backoff(least, most, clock, random)
         self._trouble: SinkError | None = None
+        opening = parse_duration(connect_timeout, f"{own}.connect_timeout", exclusive=True)
+        answering = parse_duration(timeout, f"{own}.timeout", exclusive=True)
         self._client = HttpClient(
             self._endpoint,
             tls if encrypted else None,
-            connect_timeout=parse_duration(
-                connect_timeout, f"{own}.connect_timeout", exclusive=True
-            ),
-            timeout=parse_duration(timeout, f"{own}.timeout", exclusive=True),
+            connect_timeout=min(opening, LONGEST),
+            timeout=min(answering, LONGEST),
             clock=clock,
             name=self.name,
         )
@@ -287,7 +289,8 @@ class HttpSink(BaseSink):
 
 
 def _endpoint(url: Any, argument: str) -> Endpoint:
-    wrong = f'{argument}: {url!r} is no URL; use "http://host:port/path" or "https://…"'
+    shown = without_login(url)
+    wrong = f'{argument}: {shown!r} is no URL; use "http://host:port/path" or "https://…"'
     if not isinstance(url, str):
         raise ConfigError(wrong)
     try:
@@ -323,7 +326,7 @@ def _headers(headers: Any, argument: str) -> dict[str, str]:
     checked: dict[str, str] = {}
     try:
         for header, value in dict(headers or {}).items():
-            if not _TOKEN.fullmatch(header) or not _VALUE.fullmatch(value):
+            if not HEADER_NAME.fullmatch(header) or not HEADER_VALUE.fullmatch(value):
                 raise ValueError
             checked[header] = value
     except (TypeError, ValueError):

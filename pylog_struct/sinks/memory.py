@@ -78,5 +78,8 @@ class NullSink(BaseSink):
 
     type_name = "null"
 
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+
     def _write(self, batch: Sequence[Record]) -> None:
         pass

@@ -373,7 +373,8 @@ class RollingFileSink(BaseSink):
         if segment is None:
             return
         self._next_look = now + _LOOK
-        found = self._placement.check(segment)
+        # A descriptor that somebody closed may lead to a file of theirs by now.
+        found = self._placement.check(segment) if segment.file.is_intact() else "closed"
         if self._plan.schedule is not None and self._plan.went_back(segment.period):
             self._boundary = 0.0
         if found == "truncated":

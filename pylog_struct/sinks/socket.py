@@ -14,6 +14,7 @@ from pylog_struct.sinks._network.framing import Framing, FramingName
 from pylog_struct.sinks._network.rfc5424 import Header
 from pylog_struct.sinks._network.streams import Streams
 from pylog_struct.sinks._network.tls import check_tls
+from pylog_struct.sinks._network.waiting import LONGEST
 from pylog_struct.sinks.base import BaseSink
 from pylog_struct.units import parse_duration
 
@@ -128,6 +129,7 @@ class SocketSink(BaseSink):
         self._write_timeout = parse_duration(write_timeout, f"{own}.write_timeout", exclusive=True)
         opening = parse_duration(connect_timeout, f"{own}.connect_timeout", exclusive=True)
         stall = parse_duration(stall_timeout, f"{own}.stall_timeout", exclusive=True)
+        opening, stall = min(opening, LONGEST), min(stall, LONGEST)
         least = parse_duration(backoff_min, f"{own}.backoff_min", exclusive=True)
         most = parse_duration(backoff_max, f"{own}.backoff_max", minimum=least)
         tls = check_tls(

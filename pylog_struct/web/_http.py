@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from pylog_struct import diagnostics
 from pylog_struct._frozen import frozen
+from pylog_struct.web._starlette import mount_without_redirect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -37,6 +38,9 @@ __all__ = [
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body that are read; a longer one is answered with 413."""
+
+
+_DIGITS: Final = 18  # of a length; with more of them it is too long anyway
 
 
 @frozen
@@ -93,14 +97,25 @@ def head(response: Response) -> list[tuple[str, str]]:
 # -- ASGI -----------------------------------------------------------------------------------------
 
 
-def asgi_app(page: Page) -> ASGIApp:
-    """Make an ASGI 3 application of *page*.
+def asgi_app(page: Page, name: str = "page") -> ASGIApp:
+    """Make an ASGI 3 application of *page*; *name* is what a framework calls its route.
 
     Under asyncio the page runs in the loop's default executor, in the caller's context: no scrape
-    keeps the event loop waiting.  A lifespan is answered, a websocket refused.
+    keeps the event loop waiting.  A lifespan is answered, a websocket refused.  Mounted in Starlette
+    or FastAPI it is asked without a slash at the end of the path too.
     """
+    mount_without_redirect(_PageApp)
+    return _PageApp(page, name)
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+
+class _PageApp:
+    """A page as an object: Starlette takes a function for one of a request."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self._page = page
+        self.__name__ = name
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = scope["type"]
         if kind == "lifespan":
             await _lifespan(receive, send)
@@ -113,13 +128,11 @@ def asgi_app(page: Page) -> ASGIApp:
         if body is None:
             response = plain(413, f"the body is longer than {MAX_BODY} bytes")
         else:
-            response = await _elsewhere(page, asgi_request(scope, body))
+            response = await _elsewhere(self._page, asgi_request(scope, body))
         lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in head(response)]
         shown = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.start", "status": response.status, "headers": lines})
         await send({"type": "http.response.body", "body": shown})
-
-    return app
 
 
 async def _elsewhere(page: Page, request: Request) -> Response:
@@ -184,7 +197,8 @@ def wsgi_app(page: Page) -> WSGIApp:
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or "0"
-        size = int(length) if length.isdecimal() else 0
+        # Not every server checks it, and int() raises for thousands of digits.
+        size = int(length[:_DIGITS]) if length.isdecimal() else 0
         if size > MAX_BODY:
             response = plain(413, f"the body is longer than {MAX_BODY} bytes")
         else:

@@ -11,6 +11,7 @@ from pylog_struct import diagnostics
 from pylog_struct.errors import ConfigError
 from pylog_struct.web._request.asgi_messages import Response, Socket
 from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY, Exchange, RequestCore
+from pylog_struct.web._starlette import mark_server_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,8 +37,8 @@ class RequestMiddleware:
     answers with 500 itself, so that the header is there.
 
     Put it around the whole application: ``app = RequestMiddleware(FastAPI())``.  By
-    ``add_middleware`` it stands inside of Starlette's ``ServerErrorMiddleware``, whose 500 lacks the
-    header.
+    ``add_middleware`` it stands inside of Starlette's ``ServerErrorMiddleware``: the 500 that this makes,
+    or your handler of ``Exception``, has the header too, but its bytes are not counted.
 
     Args:
         app: An ASGI 3 application.
@@ -82,7 +83,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         core = self._core
-        outermost = "app" not in scope  # else we are inside of Starlette's, which makes its own 500
+        framework = scope.get("app")  # we are inside of Starlette's, which makes its own 500
         exchange = self._begin(scope, kind)
         listener = (Response if kind == "http" else Socket)(
             core, exchange, self._name, scope, receive, send
@@ -91,8 +92,11 @@ class RequestMiddleware:
             await self.app(scope, listener.receive, listener.send)
         except BaseException as error:
             core.broke(exchange, error)
-            if outermost and isinstance(error, Exception):
-                await listener.answer()
+            if isinstance(error, Exception):
+                if framework is None:
+                    await listener.answer()
+                else:
+                    mark_server_errors(framework, core.header)
             raise
         finally:
             try:

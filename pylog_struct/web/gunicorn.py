@@ -13,8 +13,15 @@ from collections.abc import Callable, Mapping  # noqa: TC003 - of the public sig
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import unquote_to_bytes
 
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY
 from pylog_struct.web._server import stderr as server_stderr
-from pylog_struct.web._server.access import EVENT, access_fields, header_text, whole_number
+from pylog_struct.web._server.access import (
+    EVENT,
+    access_fields,
+    header_text,
+    request_ids,
+    whole_number,
+)
 from pylog_struct.web._server.setup import attach, set_up, warn_of_ignored
 
 try:
@@ -42,7 +49,8 @@ class GunicornLogger(Logger):  # type: ignore[misc]
     if there is none its own call with :attr:`options`.  Works in every worker after the fork with
     no hook, and a worker's records are drained when it exits.
 
-    Access events are on unless ``accesslog = ""``: gunicorn's default, None, means on here.  Their
+    Access events are on unless ``accesslog = ""``: gunicorn's default, None, means on here, but for
+    requests that our middleware has an event of its own for; ``"-"`` means all of them.  Their
     fields come from the request, the response and the time it took; ``access_log_format`` is not
     used, so there is nothing that a header could break or forge.  ``errorlog``, ``accesslog`` as
     file names, ``syslog`` and ``logconfig`` have no effect; a warning at the start says so.
@@ -101,10 +109,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]
         environ: Mapping[str, Any],
         request_time: timedelta,
     ) -> None:
-        """Emit one access event.  Never raises."""
+        """Emit one access event, unless the request middleware did.  Never raises."""
         if not self._access_log_enabled or not self.access_log.isEnabledFor(logging.INFO):
             return
         try:
+            if self.cfg.accesslog is None and REQUEST_ID_KEY in environ:
+                return
             fields = _fields_of(resp, environ, request_time)
         except Exception:
             self.error_log.warning("a request could not be described", exc_info=True)
@@ -163,7 +173,7 @@ def _fields_of(resp: Any, environ: Mapping[str, Any], taken: timedelta) -> dict[
     raw = environ.get("RAW_URI")
     target = raw if isinstance(raw, str) else str(environ.get("PATH_INFO", ""))
     path = unquote_to_bytes(target.partition("?")[0].encode("latin-1", "replace"))
-    return access_fields(
+    return request_ids(environ) | access_fields(
         method=environ.get("REQUEST_METHOD"),
         path=path.decode("utf-8", "replace"),
         query=environ.get("QUERY_STRING"),

@@ -10,7 +10,14 @@ import logging
 from collections.abc import Mapping  # noqa: TC003 - of the public signatures
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pylog_struct.web._server.access import EVENT, access_fields, header_text, whole_number
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY
+from pylog_struct.web._server.access import (
+    EVENT,
+    access_fields,
+    header_text,
+    request_ids,
+    whole_number,
+)
 from pylog_struct.web._server.setup import attach, set_up, warn_of_ignored
 from pylog_struct.web._server.signals import drain_on_signals
 
@@ -57,7 +64,8 @@ class HypercornLogger(Logger, metaclass=_SetUpOnArrival):
     own call with :attr:`options`.  Sets up each worker before it imports the application, so that
     an application that cannot be imported is one event too.
 
-    Access events are on unless ``accesslog = ""``: hypercorn's default, None, means on here.
+    Access events are on unless ``accesslog = ""``: hypercorn's default, None, means on here, but for
+    requests that our middleware has an event of its own for; ``"-"`` means all of them.
     ``access_log_format`` is not used.  ``errorlog`` and ``accesslog`` as file names, ``logconfig``
     and ``logconfig_dict`` have no effect; a warning at the start says so.
 
@@ -78,6 +86,7 @@ class HypercornLogger(Logger, metaclass=_SetUpOnArrival):
         self.error_logger: logging.Logger | None = self._errors
         self.access_logger: logging.Logger | None = self._access
         self._access_enabled = config.accesslog != ""
+        self._unless_told = config.accesslog is None
         warn_of_ignored(
             self._errors,
             {
@@ -89,10 +98,12 @@ class HypercornLogger(Logger, metaclass=_SetUpOnArrival):
         )
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:
-        """Emit one access event.  Never raises."""
+        """Emit one access event, unless the request middleware did.  Never raises."""
         if not self._access_enabled or not self._access.isEnabledFor(logging.INFO):
             return
         try:
+            if self._unless_told and REQUEST_ID_KEY in request:
+                return
             fields = _fields_of(request, response, request_time)
         except Exception:
             self._errors.warning("a request could not be described", exc_info=True)
@@ -107,7 +118,7 @@ def _fields_of(
     headers = {bytes(name).lower(): value for name, value in scope.get("headers", ())}
     response = response or {}  # none: the client went away before there was one
     sent = {bytes(name).lower(): value for name, value in response.get("headers", ())}
-    return access_fields(
+    return request_ids(scope) | access_fields(
         method=scope.get("method", "GET"),  # a websocket's handshake is a GET
         path=scope.get("path"),
         query=header_text(scope.get("query_string")),

@@ -42,8 +42,9 @@ def metrics_asgi_app(
     see :func:`fold_dead_workers`.  A broken file is left out.  If the directory is not there the
     answer is 500: an empty 200 would hide it.
 
-    To mount it in a framework use :func:`pylog_struct.web.mount_metrics`, which needs no redirect
-    either.
+    To mount it in a framework use :func:`pylog_struct.web.mount_metrics`: one line for each of them,
+    and no catch-all hides it.  ``app.mount("/metrics", metrics_asgi_app())`` of Starlette and FastAPI
+    answers ``/metrics`` without a redirect too, if Starlette was imported before this call.
 
     Args:
         registry: A ``CollectorRegistry``, or a list of them; of what is in two of them the first
@@ -64,7 +65,7 @@ def metrics_asgi_app(
     Source: the Prometheus text format 0.0.4 and 1.0.0, OpenMetrics 1.0.
     """
     scraper = Scraper(registry, collectors, multiprocess_dir, fold=fold)
-    return asgi_app(metrics_page(scraper, compress=compress))
+    return asgi_app(metrics_page(scraper, compress=compress), "metrics")
 
 
 def metrics_wsgi_app(

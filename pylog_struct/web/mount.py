@@ -18,7 +18,7 @@ from pylog_struct.web._metrics.scrape import Scraper
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pylog_struct.web._http import Page
     from pylog_struct.web._metrics.scrape import Collector
@@ -90,24 +90,13 @@ def mount_metrics(
     return wrapped  # type: ignore[no-any-return]
 
 
-class _Endpoint:
-    """An ASGI application that Starlette does not take for a function of a request."""
-
-    def __init__(self, page: Page) -> None:
-        self._app = _http.asgi_app(page)
-        self.__name__ = "metrics"
-
-    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        return self._app(scope, receive, send)
-
-
 def _mount_in_starlette(app: Any, path: str, page: Page) -> None:
     from starlette.routing import Route  # noqa: PLC0415 - it is imported: there is an application
 
     router = getattr(app, "router", app)
     # FastAPI puts the prefix of an APIRouter before the routes of its own kind only.
     path = getattr(router, "prefix", "") + path
-    endpoint = _Endpoint(page)
+    endpoint = _http.asgi_app(page, "metrics")
     router.routes[:0] = [
         Route(each, endpoint, name="metrics", include_in_schema=False)
         for each in (path, f"{path}/")

@@ -29,6 +29,7 @@ WORDS = [
     *("message", "@timestamp", "labels", "labels.a", "pylog", "ecs.version", "event.start"),
     *("a", "a.b", "a.b.c", "b", "c", "_id", "", ".", "a..b", " ", "trace_id", "trace.id", "tags"),
     *("service", "process", "lineno", "filename", "exception", "stack", "user", "user.id", "code"),
+    *("log.logger", "thread", "thread_name", "labels.a.b"),
 ]
 KEYS = st.sampled_from(WORDS) | st.text(max_size=8)
 TEXTS = st.sampled_from(
@@ -92,6 +93,24 @@ def test_the_quick_way_gives_what_the_thorough_one_gives(fields):
     quick = renderer._quickly(event(fields))
 
     assert quick is None or strict_loads(quick) == thorough
+
+
+HISTORY = st.lists(
+    st.dictionaries(KEYS | st.sampled_from(["event", "logger"]), PLAIN | st.lists(PLAIN, max_size=2), max_size=4),
+    max_size=4,
+)  # fmt: skip
+
+
+@QUIET
+@given(HISTORY, st.dictionaries(KEYS, PLAIN, max_size=4))
+def test_the_quick_way_gives_it_whatever_came_before(history, fields):
+    renderer = ECS()
+    for before in history:
+        check_document(renderer.render(event(before)))
+    quick = renderer._quickly(event(fields))
+    thorough = check_document(renderer._thoroughly(event(fields)))
+
+    assert quick is None or check_document(quick) == thorough
 
 
 SOME = st.text("abc09-€", max_size=6) | st.integers(-5, 5) | st.booleans() | st.floats(width=32)

@@ -196,6 +196,17 @@ def test_the_same_bytes_by_every_way(ways, bound, event, call):
             assert lines == first
 
 
+@pytest.mark.parametrize("before", [[], [1, "x"], {"b": (1, 2)}], ids=str)
+def test_a_list_that_holds_itself_is_the_same_one_on_every_way(ways, before):
+    circular = [1]
+    circular.append(circular)
+
+    first, *others = ways.lines({}, "e", (), {"before": before, "circular": circular})
+
+    assert strict_loads(first[0])["circular"][0] == 1
+    assert all(lines == first for lines in others)
+
+
 @RELAXED
 @given(around=plain, bound=plain, call=plain)
 def test_the_same_bytes_with_context_variables(ways, around, bound, call):

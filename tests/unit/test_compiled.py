@@ -16,17 +16,76 @@ from pathlib import Path
 import pytest
 import structlog
 from support.events import memory_pipeline
-from support.process import run
+from support.process import finish, run, start
 
 import pylog_struct
 from pylog_struct import BoundLogger
 from pylog_struct._compiled import SPEED
 from pylog_struct.active import ACTIVE
+from pylog_struct.processors import ECS
+from pylog_struct.processors.limits import Limits
+from pylog_struct.record import Record
 from pylog_struct.sinks import LockedSink, MemorySink, QueueSink
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+COLLECTED = """
+import contextvars, gc, structlog, pylog_struct
+from pylog_struct.sinks import MemorySink
+from structlog.contextvars import _CONTEXT_VARS, bind_contextvars
+late = {f"structlog_late{n}": contextvars.ContextVar(f"structlog_late{n}", default=...) for n in range(60)}
+armed = []
+def collected(phase, info):
+    if armed:
+        armed.clear()
+        _CONTEXT_VARS.update(late)
+gc.callbacks.append(collected)
+bind_contextvars(**{f"v{n}": n for n in range(10)})
+some = dict(_CONTEXT_VARS)
+sink = MemorySink()
+for number in range(1, 40):  # allocations until the collection: it happens at every point once
+    _CONTEXT_VARS.clear()
+    pylog_struct.configure(sink=sink, format="json")
+    log = structlog.get_logger("x").bind()
+    log.info("warm")
+    _CONTEXT_VARS.update(some)
+    gc.collect()
+    armed.append(True)
+    gc.set_threshold(number)
+    log.info("e")
+    gc.set_threshold(700)
+    armed.clear()
+found = [event for event in sink.events if event["event"] == "e"]
+assert len(found) == 39
+assert all(event[f"v{n}"] == n for event in found for n in range(10))
+"""
+INTERPRETERS = """
+import json, os, sys
+first = sys.argv[1]
+CODE = '''
+import structlog, pylog_struct
+from pylog_struct._compiled import SPEED
+from pylog_struct.sinks import StreamSink
+pylog_struct.configure(sink=StreamSink("stdout"), format="json")
+for number in range(3):
+    structlog.get_logger("x").bind(a=1).info("plain", number=number, place=PLACE, there=SPEED is not None)
+assert pylog_struct.flush(10)
+'''
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    other = interpreters.create("legacy")
+else:
+    import _xxsubinterpreters as interpreters
+    other = interpreters.create(isolated=False)
+for place in ("main", "other") if first == "main" else ("other", "main"):
+    if place == "main":
+        exec(CODE, {"PLACE": place})
+    else:
+        failed = interpreters.run_string(other, f"PLACE = {place!r}" + CODE)
+        assert failed is None, failed
+os._exit(0)  # an interpreter with threads cannot be taken down
+"""
 WHICH = """
 import structlog, pylog_struct
 from pylog_struct._compiled import SPEED
@@ -61,6 +120,19 @@ def test_zero_means_no():
 
     there = importlib.util.find_spec("pylog_struct._speed") is not None
     assert done.named("speed")[0]["there"] is there
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="they have another interface there")
+@pytest.mark.parametrize("first", ["main", "other"])
+def test_another_interpreter_of_the_process_does_without(first):
+    """As mod_wsgi has them: in 3.12 the types of one interpreter are of no use in another."""
+    done = finish(start(INTERPRETERS, first))
+
+    assert done.code == 0, done.stderr
+    for place, there in (("main", SPEED is not None), ("other", False)):
+        found = [event for event in done.events if event["place"] == place]
+        assert [event["number"] for event in found] == [0, 1, 2]
+        assert {event["there"] for event in found} == {there}
 
 
 def test_the_methods_look_like_methods():
@@ -224,6 +296,59 @@ def test_what_is_no_exception_gets_through(error):
     with pytest.raises(error):
         structlog.get_logger().info("x")
     assert pylog_struct.statistics().balanced
+
+
+def test_a_garbage_collection_may_bind_more_context_variables_than_there_is_room_for():
+    done = run(COLLECTED)
+
+    assert done.code == 0, done.stderr
+
+
+def test_what_is_bound_while_the_text_is_made_is_not_taken_for_what_was_there_before():
+    """As a signal handler may do, or ``__del__``."""
+    sink = memory_pipeline()
+    log = structlog.get_logger("x").bind()
+    bind = structlog.contextvars.bind_contextvars
+    once = ["new"]
+
+    def interrupt(frame, what, _):
+        if once and what == "call" and frame.f_code.co_name in {"around", "current_context"}:
+            bind(request=once.pop())
+
+    log.info("warm")
+    bind(request="old")
+    sys.setprofile(interrupt)
+    try:
+        log.info("interrupted")
+    finally:
+        sys.setprofile(None)
+    bind(request="old")
+    log.info("afterwards")
+    log.info("afterwards")
+
+    assert not once
+    assert [event.get("request") for event in sink.events] == [None, "new", "old", "old"]
+
+
+def test_bounds_may_be_larger_than_a_machine_integer():
+    huge = 10**30
+    limits = Limits(max_items=huge, max_nodes=huge, max_string=huge, max_text=huge)
+    sink = memory_pipeline(format=ECS(value_limits=limits))
+    for _ in range(2):
+        structlog.get_logger("x").info("e", items=[1, 2])
+
+    assert [event["items"] for event in sink.events] == [[1, 2]] * 2
+
+
+def test_a_record_of_the_lane_is_as_good_as_one_made_in_python():
+    sink = MemorySink()
+    pylog_struct.configure(sink=QueueSink(sink), format="json")
+    structlog.get_logger("x").info("plain", a=1)
+    assert pylog_struct.flush(10)
+
+    (record,) = sink.records
+    assert type(record) is Record
+    assert {record, Record(*record), tuple(record)} == {record}
 
 
 def test_nothing_is_kept_of_events():

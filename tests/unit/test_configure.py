@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import logging
@@ -145,6 +146,19 @@ def test_without_configure_the_functions_say_so(call):
         getattr(pylog_struct, call)()
     with pytest.raises(PylogError, match="configure"):
         getattr(LogManager, call)()
+
+
+def test_the_class_can_be_looked_at_before_configure_and_its_methods_act_on_the_manager_of_the_call():
+    names = dict(inspect.getmembers(LogManager))  # as help(), Sphinx and mock.create_autospec do
+    flush, statistics = names["flush"], names["statistics"]
+    assert flush.__doc__ == pylog_struct.LogManager.flush.__doc__ is not None
+    with pytest.raises(PylogError, match="configure"):
+        statistics()
+
+    for root in ("first", "second"):
+        pylog_struct.configure(sink=QueueSink(NullSink(), name=root))
+        assert statistics().root == root
+        assert flush(60) is True
 
 
 def test_with_no_argument_json_goes_to_stdout(capfd):

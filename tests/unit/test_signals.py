@@ -65,7 +65,7 @@ def test_signals_by_name_or_number_each_once(given, expected):
     assert parse_signals(given) == expected
 
 
-@pytest.mark.parametrize("given", [5, ["SIGNOPE"], ["SIGKILL"], [None], [1000]])
+@pytest.mark.parametrize("given", [5, ["SIGNOPE"], ["SIGKILL"], [None], [1000], [True]])
 def test_others_are_refused(given):
     with pytest.raises(ConfigError, match="signals: "):
         parse_signals(given)

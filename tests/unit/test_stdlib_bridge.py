@@ -292,6 +292,31 @@ def test_console_handlers_step_aside_and_come_back():
     assert root.level == level
 
 
+def test_configuring_again_brings_the_bridge_back_where_others_cleared_the_root_logger():
+    root = logging.getLogger()
+    before = root.handlers[:]
+    memory_pipeline()
+    console = logging.StreamHandler(io.StringIO())
+    try:
+        # As logging.config.dictConfig, fileConfig and basicConfig(force=True) do.
+        for handler in root.handlers[:]:
+            root.removeHandler(handler)
+        root.addHandler(console)
+        root.setLevel("CRITICAL")
+        sink = memory_pipeline()
+
+        logging.getLogger("x").info("seen")
+
+        assert [event["event"] for event in sink.events] == ["seen"]
+        assert console.stream.getvalue() == ""
+        assert sum(isinstance(handler, BridgeHandler) for handler in root.handlers) == 1
+        pylog_struct.shutdown()
+        assert console in root.handlers
+        assert not any(isinstance(handler, BridgeHandler) for handler in root.handlers)
+    finally:
+        root.handlers[:] = before
+
+
 def test_without_the_bridge_logging_is_left_alone():
     sink = memory_pipeline(stdlib=False)
 
@@ -394,6 +419,30 @@ class TestWarnings:
         pylog_struct.shutdown()
 
         assert warnings.showwarning is theirs
+
+    def test_undone_by_the_end_of_a_block_they_come_back_with_the_next_configuration(self):
+        with warnings.catch_warnings():
+            memory_pipeline()
+        sink = memory_pipeline()
+
+        warnings.showwarning(UserWarning("seen"), UserWarning, "f.py", 1)
+
+        assert [event["event"] for event in sink.events] == ["seen"]
+
+    def test_a_hook_around_ours_is_left_alone_by_the_next_configuration(self, monkeypatch):
+        memory_pipeline()
+        ours = warnings.showwarning
+
+        def theirs(*args):
+            ours(*args)
+
+        monkeypatch.setattr(warnings, "showwarning", theirs)
+        sink = memory_pipeline()
+
+        warnings.showwarning(UserWarning("seen"), UserWarning, "f.py", 1)
+
+        assert warnings.showwarning is theirs
+        assert [event["event"] for event in sink.events] == ["seen"]
 
     def test_can_be_left_alone_or_silenced_by_level(self):
         before = warnings.showwarning

@@ -84,6 +84,10 @@ class Client:
             self._pool = elastic_transport.NodePool(
                 configs, node_class=elastic_transport.Urllib3HttpNode
             )
+        for node in cast("list[Any]", self._pool.all()):
+            # When the interpreter ends, urllib3 takes everything out of its pools, before the last
+            # records are sent.  One that blocks would wait for it to come back.
+            node.pool.block = False
         if not connection.verify_certs and connection.fingerprint is None:
             diagnostics.report(
                 f"client {name} tls", f"{name}: verify_certs is off, anybody may be the server"
@@ -189,9 +193,10 @@ class Client:
 class Pending:
     """A bulk request on its way: what lets a server work while the next request is made.
 
-    elastic-transport has no such thing, so this works on the connections of its pools.  It uses one connection of one node as it is.  If anything at all goes wrong with that, the request
-    is made once more in the ordinary way, with all that it knows about other nodes and new
-    connections: ids make that harmless.
+    elastic-transport has no such thing, so this works on the connections of its pools.  It uses one
+    connection of one node as it is.  If anything at all goes wrong with that, the request is made
+    once more in the ordinary way, with all that it knows about other nodes and new connections: ids
+    make that harmless.
     """
 
     def __init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pylog_struct.errors import ConfigError
+from pylog_struct.sinks._network.address import without_login
+from pylog_struct.sinks._network.http_client import HEADER_NAME, HEADER_VALUE
 
 __all__ = ["Connection", "Host", "connection"]
 
@@ -60,12 +61,16 @@ def connection(
     Raises:
         ConfigError: something is wrong, or the client library is not installed.
     """
-    if importlib.util.find_spec("elastic_transport") is None:
+    # Here, and not on first use: in the child of a fork in the middle of an import, a module stays
+    # half of what it is.
+    try:
+        import elastic_transport  # noqa: F401, PLC0415 - an extra: only who uses it needs it
+    except ImportError as error:
         msg = (
             f"{owner}: needs the package 'elastic-transport';"
             ' pip install "pylog-struct[elasticsearch]"'
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg) from error
     found, user = _hosts(owner, hosts)
     sent = _plain_headers(owner, headers)
     secrets: list[tuple[str, Any]] = [
@@ -111,7 +116,7 @@ def _hosts(owner: str, hosts: Any) -> tuple[tuple[Host, ...], tuple[str, str] | 
     for url in urls:
         host, login = _host(owner, url)
         if host in found:
-            raise ConfigError(f"{owner}.hosts: {_without_login(url)!r} is listed twice")
+            raise ConfigError(f"{owner}.hosts: {without_login(url)!r} is listed twice")
         found.append(host)
         user = user or login
     return tuple(found), user
@@ -121,11 +126,13 @@ def _host(owner: str, url: Any) -> tuple[Host, tuple[str, str] | None]:
     try:
         parts = urlsplit(url)
         name, port = parts.hostname, parts.port
+        if name:
+            name.encode("idna")  # what looking the name up would stumble over
     except (ValueError, AttributeError, TypeError):
         name = port = None
         parts = urlsplit("")
     if not name or parts.scheme not in _PORTS or parts.query or parts.fragment or port == 0:
-        shown = _without_login(url)
+        shown = without_login(url)
         msg = f"{owner}.hosts: {shown!r} is no node; use http(s)://HOST[:PORT][/PREFIX]"
         raise ConfigError(msg)
     login = None
@@ -134,29 +141,28 @@ def _host(owner: str, url: Any) -> tuple[Host, tuple[str, str] | None]:
     return Host(parts.scheme, name, port or _PORTS[parts.scheme], parts.path.rstrip("/")), login
 
 
-def _without_login(url: Any) -> Any:
-    """*url* as it may be shown: messages end up in logs."""
-    return re.sub(r"//[^/@]*@", "//…@", url) if isinstance(url, str) else url
-
-
 def _plain_headers(owner: str, headers: Any) -> dict[str, str]:
     if headers is None:
         return {}
     if not isinstance(headers, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, str) for key, value in headers.items()
+        isinstance(key, str)
+        and isinstance(value, str)
+        and HEADER_NAME.fullmatch(key)
+        and HEADER_VALUE.fullmatch(value)
+        for key, value in headers.items()
     ):
-        raise ConfigError(f"{owner}.headers: use a mapping of names to texts")
+        raise ConfigError(f"{owner}.headers: use a mapping of names to texts of one line")
     return {key.lower(): value for key, value in headers.items()}
 
 
 def _authorization(argument: str, name: str, value: Any) -> str:
     if isinstance(value, str):
         if value and value.isprintable():
-            if name == "bearer_auth":
+            if name == "bearer_auth" and value.isascii():
                 return f"Bearer {value}"
-            if name == "api_key" and ":" not in value:
+            if name == "api_key" and ":" not in value and value.isascii():
                 return f"ApiKey {value}"
-            if ":" in value:
+            if name != "bearer_auth" and ":" in value:
                 return _encoded(name, value)
     elif (
         name != "bearer_auth"

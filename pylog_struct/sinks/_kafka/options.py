@@ -47,6 +47,7 @@ _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER: Final = re.compile(
     r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s,:/\[\]]+)(?::[0-9]{1,5})?"
 )
+_HOUR: Final = 3_600_000  # ms; the most that librdkafka takes
 _END: Final = "pylog.end"  # no property of any client: see check_config
 
 Headers = list[tuple[str, bytes | None]]
@@ -202,7 +203,7 @@ def producer_config(
         "client.id": "pylog_struct",
         "reconnect.backoff.max.ms": 1000,  # a broker that is back is found by the next probe
         # A topic that does not exist is an error of its own, and not one more timeout.
-        "topic.metadata.propagation.max.ms": max(int(timeout * 500), 1),
+        "topic.metadata.propagation.max.ms": min(max(int(timeout * 500), 1), _HOUR),
         "socket.keepalive.enable": True,
         "log.connection.close": False,  # brokers close idle connections; that is no trouble
         **extra,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "parse_address", "without_login"]
 
 _NETWORK: Final = ("tcp", "tls", "udp")
 _LOCAL: Final = ("unix", "unixgram")
@@ -66,8 +67,17 @@ def parse_address(url: object, argument: str) -> Address:
             address = _remote(scheme, url)
         if address is not None:
             return address
-    msg = f"{argument}: {url!r} is no address; use {_EXAMPLES}"
+    msg = f"{argument}: {without_login(url)!r} is no address; use {_EXAMPLES}"
     raise ConfigError(msg)
+
+
+def without_login(url: object) -> object:
+    """Return *url* as it may be shown, without user and password: messages end up in logs."""
+    return (
+        re.sub(r"^((?:[^/]*//)?).*@", r"\1…@", url, flags=re.DOTALL)
+        if isinstance(url, str)
+        else url
+    )
 
 
 def _local(scheme: str, path: str, argument: str) -> Address | None:

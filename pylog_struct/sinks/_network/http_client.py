@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
     from pylog_struct.clock import Clock
     from pylog_struct.sinks._network.tls import Tls
 
-__all__ = ["Answer", "Endpoint", "HttpClient", "require_urllib3"]
+__all__ = [
+    "HEADER_NAME",
+    "HEADER_VALUE",
+    "Answer",
+    "Endpoint",
+    "HttpClient",
+    "require_urllib3",
+]
+
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 _EXCERPT: Final = 4096  # bytes of an answer that are read: enough to say what is wrong
 _ABOUT_THE_DOCUMENTS: Final = frozenset({400, 409, 413, 422})

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
 from pylog_struct.levels import parse_level
+from pylog_struct.sinks._checks import check_count, check_flag, is_file_name
 from pylog_struct.units import parse_duration, parse_size
 
 __all__ = ["Policy", "QueueOptions"]
@@ -83,7 +84,7 @@ class QueueOptions:
         def at(argument: str) -> str:
             return f"{owner}.{argument}"
 
-        capacity = _count(given["capacity"], at("capacity"), 1)
+        capacity = check_count(given["capacity"], at("capacity"))
         reserve = given["reserve"]
         if reserve is None:
             reserve = capacity // _RESERVE_SHARE
@@ -96,26 +97,24 @@ class QueueOptions:
             block_timeout=parse_duration(given["block_timeout"], at("block_timeout")),
             guarantee_level=parse_level(given["guarantee_level"], at("guarantee_level")),
             guarantee_timeout=parse_duration(given["guarantee_timeout"], at("guarantee_timeout")),
-            reserve=_count(reserve, at("reserve"), 0, capacity - 1),
+            reserve=_reserve(reserve, at("reserve"), capacity),
             high_water=_fraction(given["high_water"], at("high_water")),
-            batch_records=_count(given["batch_records"], at("batch_records"), 1),
+            batch_records=check_count(given["batch_records"], at("batch_records")),
             batch_bytes=parse_size(given["batch_bytes"], at("batch_bytes")),
             linger=parse_duration(given["linger"], at("linger")),
             spill=_place(given["spill"], at("spill")),
             spill_max_bytes=parse_size(given["spill_max_bytes"], at("spill_max_bytes")),
             retry_min=retry_min,
             retry_max=parse_duration(given["retry_max"], at("retry_max"), minimum=retry_min),
-            gap_notice=_flag(given["gap_notice"], at("gap_notice")),
+            gap_notice=check_flag(given["gap_notice"], at("gap_notice")),
             close_timeout=parse_duration(given["close_timeout"], at("close_timeout")),
         )
 
 
-def _count(value: object, argument: str, least: int, most: int | None = None) -> int:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if good and (most is None or value <= most):  # type: ignore[operator]
-        return value  # type: ignore[return-value]
-    limit = f"from {least} up" if most is None else f"from {least} to {most}"
-    msg = f"{argument}: {value!r} is no number of records; use a whole number {limit}"
+def _reserve(value: Any, argument: str, capacity: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < capacity:
+        return value
+    msg = f"{argument}: {value!r} is no number of records; use a whole number from 0 to {capacity - 1}"
     raise ConfigError(msg)
 
 
@@ -128,19 +127,12 @@ def _fraction(value: object, argument: str) -> float | None:
     raise ConfigError(msg)
 
 
-def _flag(value: object, argument: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    msg = f"{argument}: {value!r} is neither True nor False"
-    raise ConfigError(msg)
-
-
 def _place(value: object, argument: str) -> bool | str:
     if isinstance(value, bool):
         return value
     if isinstance(value, str | os.PathLike):
         path = os.fspath(value)
-        if isinstance(path, str) and path and not path.endswith(os.sep) and "\0" not in path:
+        if is_file_name(path) and not path.endswith(os.sep):
             return path
     msg = (
         f"{argument}: {value!r} is no place for a spill file;"

@@ -72,6 +72,10 @@ class ActiveFile:
         """Whether the path still leads to this file."""
         return self._file.names_its_path()
 
+    def is_intact(self) -> bool:
+        """Whether the descriptor is still ours: somebody may have closed it, or all there are."""
+        return self._file.is_intact()
+
     def sync(self) -> None:
         """Make what was written durable."""
         getattr(os, "fdatasync", os.fsync)(self._file.fd)

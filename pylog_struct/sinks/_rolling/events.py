@@ -21,7 +21,7 @@ class FileEvent:
     Attributes:
         kind: ``opened`` (a file was opened for writing), ``rolled`` (this process made an
             archive), ``compressed``, ``deleted`` and ``would_delete`` (retention, and its dry
-            run), ``reopened`` (moved, deleted, truncated or rolled by somebody else),
+            run), ``reopened`` (moved, deleted, truncated, rolled or closed by somebody else),
             ``deferred`` (a roll-over could not be done and will be tried again).
         sink: The name of the sink.
         path: The file: the active one for ``opened``, ``reopened`` and ``deferred``, the archive

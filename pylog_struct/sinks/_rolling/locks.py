@@ -29,11 +29,12 @@ class OpenFile:
         path: The path that it was opened by.
     """
 
-    __slots__ = ("__weakref__", "fd", "path")
+    __slots__ = ("__weakref__", "_status", "fd", "path")
 
     def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
         self.path = path
+        self._status = os.fstat(fd)
         fork.register(self)
 
     def fileno(self) -> int:
@@ -66,9 +67,20 @@ class OpenFile:
             return False
         return os.path.samestat(there, os.fstat(self.fd))
 
+    def is_intact(self) -> bool:
+        """Whether the descriptor is still this file, and was not closed by somebody else.
+
+        A daemon closes all that it inherited, and the system gives the number to its next file.
+        """
+        try:
+            return os.path.samestat(self._status, os.fstat(self.fd))
+        except OSError:
+            return False
+
     def close(self) -> None:
-        """Unlock and close; idempotent."""
-        if self.fd < 0:
+        """Unlock and close; idempotent.  A descriptor that is not ours any more is left alone."""
+        if not self.is_intact():
+            self.fd = -1
             return
         # Closing drops the lock as well, unless a child still has a copy.
         with contextlib.suppress(OSError):
@@ -77,6 +89,7 @@ class OpenFile:
         os.close(fd)
 
     def _after_fork_in_child(self) -> None:
+        intact = self.is_intact()
         fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if intact:
             os.close(fd)

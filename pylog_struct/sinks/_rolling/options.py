@@ -9,6 +9,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pylog_struct.errors import ConfigError
+from pylog_struct.sinks._checks import is_file_name
 from pylog_struct.sinks._rolling.compression import find_codec
 from pylog_struct.sinks._rolling.files import Ownership
 from pylog_struct.sinks._rolling.pattern import Pattern, parse_pattern
@@ -104,7 +105,7 @@ def _path(value: Any, argument: str) -> str | None:
         text = os.fspath(value)
     except TypeError:
         text = None
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not is_file_name(text):
         _refuse(argument, f"{value!r} is no path; use text or a pathlib.Path")
     if argument == "path" and (
         text.endswith(("/", os.sep)) or os.path.basename(text) in {".", ".."}
@@ -233,7 +234,7 @@ def _account(value: Any, argument: str, kind: str) -> int:
             import grp  # noqa: PLC0415 - POSIX only
 
             return grp.getgrnam(value).gr_gid
-        except (KeyError, ImportError):
+        except (KeyError, ImportError, ValueError):  # ValueError: NUL, half of a surrogate pair
             pass
     _refuse(argument, f"{value!r} is no {kind} of this system; use a name or a number")
 

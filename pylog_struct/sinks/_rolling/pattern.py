@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pylog_struct._frozen import frozen
 from pylog_struct.errors import ConfigError
+from pylog_struct.sinks._checks import is_file_name
 from pylog_struct.sinks._rolling.periods import UNIT_SECONDS
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def parse_pattern(text: str, argument: str) -> Pattern:
         ConfigError: no such conversion or letter, neither ``%d`` nor ``%i``, or dates that would
             give two archives one name.
     """
-    if not isinstance(text, str) or not text or "\0" in text or text.endswith(("/", os.sep)):
+    if not is_file_name(text) or text.endswith(("/", os.sep)):
         msg = f"{argument}: {text!r} is no file name; use text such as"
         raise ConfigError(f"{msg} 'logs/app-%d{{yyyy-MM-dd}}-%i.jsonl.gz'")
     whole = os.path.abspath(text).replace(os.sep, "/")  # must not resolve links

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "Placement", "Roll", "Segment", "Trigger"]
 
-Check = Literal["same", "truncated", "moved", "deleted", "rolled"]
+Check = Literal["same", "truncated", "moved", "deleted", "rolled", "closed"]
 """What a look at the path found."""
 
 Trigger = Callable[[datetime, int], bool]

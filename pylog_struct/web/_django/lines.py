@@ -11,9 +11,8 @@ from django.conf import settings  # type: ignore[import-untyped]
 from pylog_struct import diagnostics
 from pylog_struct.stdlib_bridge import BRIDGE
 from pylog_struct.structlog_context import current_context
-from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
-from pylog_struct.web._request.names import current_names
-from pylog_struct.web._server.access import EVENT, access_fields, whole_number
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY
+from pylog_struct.web._server.access import EVENT, access_fields, request_ids, whole_number
 
 __all__ = ["take_over_lines"]
 
@@ -57,15 +56,9 @@ class _RequestLines(logging.Filter):
         return True
 
 
-def _ids(meta: dict[str, Any]) -> dict[str, str]:
-    names = current_names()
-    fields = {names.request_id: meta[REQUEST_ID_KEY]}
-    trace = meta.get(TRACE_KEY)
-    if trace is not None:
-        fields[names.trace_id] = trace.trace_id
-        fields[names.span_id] = trace.span_id
+def _ids(meta: dict[str, Any]) -> dict[str, Any]:
     bound = current_context()
-    return {key: value for key, value in fields.items() if key not in bound}
+    return {key: value for key, value in request_ids(meta).items() if key not in bound}
 
 
 def _fields(line: str, status: Any, size: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pylog_struct.web._request.route import route_of_scope
 if TYPE_CHECKING:
     from pylog_struct.web._request.exchange import Exchange, RequestCore
 
-__all__ = ["Response", "Socket"]
+__all__ = ["Response", "Socket", "with_header"]
 
 _ERROR: Final = b"Internal Server Error"
 _NORMAL_CLOSURE: Final = 1000  # RFC 6455, section 7.4.1
@@ -24,10 +24,17 @@ _ABNORMAL: Final = frozenset({1006, 1015})
 _INTERNAL_ERROR: Final = 1011
 
 
+def with_header(message: Any, name: bytes, value: bytes) -> Any:
+    """Return the start of a response with a header, once; *message* itself stays as it is."""
+    kept = [pair for pair in message.get("headers") or () if pair[0] != name]
+    kept.append((name, value))
+    return {**message, "headers": kept}
+
+
 class _Listener:
     """What the two kinds of connections have in common."""
 
-    __slots__ = ("_core", "_exchange", "_header", "_name", "_receive", "_root", "_scope", "_send")
+    __slots__ = ("_core", "_exchange", "_header", "_receive", "_root", "_scope", "_send")
 
     def __init__(
         self,
@@ -40,20 +47,11 @@ class _Listener:
     ) -> None:
         self._core = core
         self._exchange = exchange
-        self._name = name
         self._header = (name, exchange.request_id.encode("ascii"))
         self._scope = scope
         self._root: str = scope.get("root_path") or ""
         self._receive = receive
         self._send = send
-
-    def _with_id(self, message: Any) -> Any:
-        """Return *message* with the id in its headers, once; the application's own stays as it is."""
-        headers = message.get("headers") or ()
-        name = self._name
-        kept = [pair for pair in headers if pair[0] != name]
-        kept.append(self._header)
-        return {**message, "headers": kept}
 
     def _finish(self) -> None:
         exchange = self._exchange
@@ -98,7 +96,7 @@ class Response(_Listener):
                 if not exchange.left:  # else nobody will see it
                     exchange.status = int(message["status"])
                 self._trailers = bool(message.get("trailers"))
-                message = self._with_id(message)
+                message = with_header(message, *self._header)
         elif kind == "http.response.trailers":
             last = not message.get("more_trailers")
         elif kind == "http.response.zerocopysend":
@@ -177,7 +175,7 @@ class Socket(_Listener):
         elif kind == "websocket.accept":
             self._accepted = True
             exchange.status = 101
-            message = self._with_id(message)
+            message = with_header(message, *self._header)
         elif kind == "websocket.close":
             if self._accepted:
                 exchange.close_code = message.get("code", _NORMAL_CLOSURE)
@@ -186,7 +184,7 @@ class Socket(_Listener):
             last = True
         elif kind == "websocket.http.response.start":
             exchange.status = int(message["status"])
-            message = self._with_id(message)
+            message = with_header(message, *self._header)
         elif kind == "websocket.http.response.body":
             exchange.response_bytes += len(message.get("body") or b"")
             last = not message.get("more_body")

@@ -6,13 +6,17 @@ names are those of the request middleware.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pylog_struct.web._request.client import is_ip
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
 from pylog_struct.web._request.names import current_names
 from pylog_struct.web._request.text import AGENT_MAX, PATH_MAX, QUERY_MAX, shown
 
-__all__ = ["EVENT", "access_fields", "header_text", "whole_number"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EVENT", "access_fields", "header_text", "request_ids", "whole_number"]
 
 EVENT: Final = "request"
 """The name of the event that a server's access log has for each request."""
@@ -77,6 +81,22 @@ def access_fields(
         if client and is_ip(client):
             fields[names.ip] = client
     return fields
+
+
+def request_ids(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ids that the request middleware left in a scope or environ.
+
+    When a server writes its line, they may not be bound any more.
+    """
+    names = current_names()
+    ids: dict[str, Any] = {}
+    if REQUEST_ID_KEY in scope:
+        ids[names.request_id] = scope[REQUEST_ID_KEY]
+    trace = scope.get(TRACE_KEY)
+    if trace is not None:
+        ids[names.trace_id] = trace.trace_id
+        ids[names.span_id] = trace.span_id
+    return ids
 
 
 def whole_number(value: Any) -> int | None:

@@ -84,7 +84,7 @@ def key_numbers(look: Look) -> Html | None:
             "Waiting",
             units.amount(waiting),
             where if capacity else "records",
-            _peak(waited),
+            _peak(waited, waiting),
             _drawn(look, waited, "Records waiting", "wait"),
         ),
         _shown(
@@ -109,9 +109,9 @@ def _card(
     tone: str,
 ) -> Html:
     plot = look.plot(root, value, what, tone)
-    now = units.rate(look.rate(root, value))
+    now = look.rate(root, value)
     points = series(look.samples, root.name, value, growth=True)
-    return _shown(title, now, unit, _peak(points), plot)
+    return _shown(title, units.rate(now), unit, _peak(points, now or 0.0), plot)
 
 
 def _shown(
@@ -126,9 +126,9 @@ def _shown(
     )
 
 
-def _peak(points: Sequence[tuple[float, float]]) -> str | None:
-    """The most within the time that the plot shows: its scale."""
-    return f"max {units.rate(max(number for _, number in points))}" if points else None
+def _peak(points: Sequence[tuple[float, float]], now: float) -> str | None:
+    """The most within the time that the plot shows, *now* too, which it does not show yet."""
+    return f"max {units.rate(max(now, *(number for _, number in points)))}" if points else None
 
 
 def _of_all(

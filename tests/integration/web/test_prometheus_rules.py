@@ -237,6 +237,16 @@ def test_variables_are_used_and_none_other():
     assert used == known
 
 
+def test_what_the_schema_requires_is_there():
+    """What Grafana's own strict reader (foundation SDK) missed once."""
+    for one in DOCUMENT["templating"]["list"]:
+        assert one["current"].keys() >= {"text", "value"}, one["name"]
+    for panel in DOCUMENT["panels"]:
+        legend = panel.get("options", {}).get("legend")
+        if legend is not None:
+            assert legend.keys() >= {"calcs", "displayMode", "placement", "showLegend"}
+
+
 def test_provisioning_loads_the_folder_that_compose_mounts():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
     mounts = dict(

@@ -305,6 +305,15 @@ def test_it_fits_on_every_screen(browser, server, width):
         "Math.max(...[...document.querySelectorAll('button')].map((b) => b.offsetHeight))"
     )
     assert tallest < 50  # no word is broken over several lines
+    broken = page.evaluate(
+        "[...document.querySelectorAll('.level, .pill, .until, .act')]"
+        ".filter((e) => e.innerText && e.offsetHeight > 50).map((e) => e.innerText)"
+    )
+    assert broken == []
+    badges = page.evaluate(
+        "[...document.querySelectorAll('.level')].map((e) => e.getClientRects()[0].height)"
+    )
+    assert max(badges) < 30, badges  # one line each
     revert_all(server)
     if width < 500:  # fingers
         small = page.evaluate(

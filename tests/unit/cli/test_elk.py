@@ -189,6 +189,9 @@ def test_one_template_may_serve_several_data_streams():
         {"data_stream": "a*b"},
         {"data_stream": "x", "retention": "30 days"},
         {"data_stream": "x", "rollover_age": "d"},
+        {"data_stream": "x", "rollover_age": ""},
+        {"data_stream": "x", "rollover_size": "50gbgb"},
+        {"data_stream": "x", "rollover_size": "50 gb"},
         {"data_stream": "x", "rollover_size": "big"},
         {"data_stream": "x", "rollover_size": "gb"},
     ],
@@ -202,7 +205,27 @@ def test_a_wrong_plan_on_the_command_line_is_a_usage_error():
     result = elk("template", "Logs")
 
     assert result.exit_code == 2
-    assert "'Logs' is no name" in result.output
+    assert "DATA_STREAM: 'Logs' is no name" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--url", "ftp://x"], "Error: --url: 'ftp://x' is no node"),
+        (["--user", "me"], "Error: --user: "),
+        (["--rollover-size", "5"], "Error: --rollover-size: '5' is no size"),
+        (["--timeout", "0"], "'--timeout': 0.0 is not in the range"),
+        (
+            ["--api-key", "a:b", "--user", "a:b"],
+            "Error: pylog elk: api_key and basic_auth are given",
+        ),
+    ],
+)
+def test_wrong_options_have_their_own_names_in_the_error(arguments, said):
+    result = elk("check", STREAM, *arguments)
+
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 # -- setup ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import zstandard
 from click.testing import CliRunner
 
 import pylog_struct
+from pylog_struct._compiled import SPEED
 from pylog_struct.cli.commands import pylog
 from pylog_struct.cli.pretty import Event, pretty
 from pylog_struct.cli.reading import follow, last_lines, read_lines
+from pylog_struct.sinks import MemorySink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +61,7 @@ def test_version_names_the_versions_that_a_report_needs():
     assert f"pylog_struct {pylog_struct.__version__}\n" in result.output
     for other in ("Python 3.", "structlog ", "orjson ", "prometheus-client "):
         assert other in result.output
+    assert f"hot path: {'in Python' if SPEED is None else 'compiled'}\n" in result.output
 
 
 def test_view_shows_time_level_event_logger_and_fields_in_this_order(tmp_path):
@@ -122,11 +126,37 @@ def test_level_hides_what_is_below_and_lines_counts_what_matches(tmp_path):
         b'{"log":{"level":"error"},"message":"x"}',
         b'{"severity":"ERROR","message":"x"}',
         b'{"level":40,"msg":"x"}',
+        b'{"status":"error","message":"x"}',
     ],
 )
 def test_level_is_found_in_other_peoples_formats(raw):
     assert Event(raw).level == 40
     assert shown(raw).split()[-1] == "x"
+
+
+@pytest.mark.parametrize("name", ["json", "ecs", "logstash", "gcp", "datadog"])
+def test_every_format_of_ours_is_read_again(name, tmp_path):
+    memory = MemorySink()
+    pylog_struct.configure(format=name, sink=memory)
+    log = pylog_struct.get_logger("shop")
+    log.error("no stock")
+    log.info("order placed")
+    pylog_struct.shutdown()
+
+    result = view(write(tmp_path / "app.jsonl", *memory.lines), "--level", "error")
+
+    assert len(result.output.splitlines()) == 1
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3} (error|ERROR) +no stock +\[shop\].*\n", result.output
+    )
+
+
+@pytest.mark.parametrize("status", [200, "200", "paid"])
+def test_a_status_that_is_no_level_is_a_field(status):
+    event = Event(orjson.dumps({"event": "x", "status": status}))
+
+    assert event.level == 20
+    assert pretty(event).plain.endswith(f" status={status}")
 
 
 @pytest.mark.parametrize("level", ["loud", "-3", True, None, [1]])

@@ -100,6 +100,18 @@ class TestSpecification:
     def test_a_message_that_is_no_text_becomes_text(self):
         assert render(event={"a": 1})["message"] == '{"a":1}'
 
+    def test_a_field_called_message_stands_in_for_a_message_that_is_missing(self):
+        renderer = ECS()
+        for _ in range(2):
+            document = render(event=None, message="mine", renderer=renderer)
+            assert list(document)[:4] == SPEC["order"]
+            assert document["message"] == "mine"
+        assert not {"message", "labels"} & render(event=None, message=None).keys()
+
+        # And what was learned from such events does not put two of them into others.
+        document = render(message="mine", renderer=renderer)
+        assert (document["message"], document["labels"]) == ("order placed", {"message": "mine"})
+
 
 class TestService:
     def test_a_name_gives_service_and_dataset(self):
@@ -123,8 +135,24 @@ class TestService:
                 "service.version": "12",
                 "service.environment": "prod",
                 "service.node.name": "n1",
-                "labels.service_team": "a",
             }
+            # Not "labels.service_team": where labels is mapped as flattened, Elasticsearch 7 takes no dots.
+            assert document["labels"] == {"service_team": "a"}
+
+    def test_labels_of_the_service_and_of_the_call_share_one_object(self):
+        renderer = ECS().prepared(service={"name": "s", "team": {"lead": "a"}})
+        for _ in range(2):
+            document = render(labels={"x": 1, "service_team_lead": "b"}, renderer=renderer)
+            labels = {"service_team_lead": "a", "x": "1", "service_team_lead_2": "b"}
+            assert document["labels"] == labels
+
+    def test_an_event_that_cannot_be_rendered_has_them_too(self, monkeypatch):
+        renderer = ECS().prepared(service={"name": "s", "team": "a"})
+        monkeypatch.setattr("pylog_struct.processors.ecs.document_of", None)
+        document = render(a=object(), renderer=renderer)
+
+        assert document["message"] == "order placed"
+        assert document["labels"] == {"service_team": "a"}
 
     def test_the_dataset_can_be_chosen(self):
         renderer = ECS(dataset="Shop Front/1").prepared(service="checkout")
@@ -177,6 +205,8 @@ class TestCollisions:
             ({"labels": "x"}, {"labels": "x"}),
             ({"labels": {"a.b": 1, "c": {"d*": True}, "e": [1]}}, {"a_b": "1", "c_d_": "true", "e": "[1]"}),
             ({"labels": {"a.b": 1, "a_b": 2}}, {"a_b": "1", "a_b_2": "2"}),
+            ({"labels.a": "x", "labels.b.c": 1, "labels": {"z": True}}, {"a": "x", "b_c": "1", "z": "true"}),
+            ({"labels.a": {"b": 1, "c": {"d": None}}}, {"a_b": "1", "a_c_d": None}),
             ({"_id": "x"}, {"_id": "x"}),
             ({"": 1}, {"_": "1"}),
             ({"a..b": 1}, {"a__b": "1"}),
@@ -288,6 +318,31 @@ class TestCollisions:
         assert documents[0] == documents[1]
         assert documents[1]["log.origin.file.line"] == 5
         assert "trace_id" not in documents[1]
+
+    @pytest.mark.parametrize(
+        ("before", "fields"),
+        [
+            ({"filename": "f"}, {"filename": "f", "lineno": 1, "func_name": "g"}),
+            ({"thread": 5}, {"thread": 5, "thread_name": "t"}),
+            ({"lineno": 5, "filename": "f"}, {"lineno": 2**63, "filename": "f"}),
+            ({"trace_id": ["t"]}, {"trace_id": "t"}),
+            ({"stack": "mine"}, {"stack": "Stack (most recent call last):\n  here"}),
+            ({"event": None, "message": "mine"}, {"message": "mine"}),
+            ({"logger": None, "log.logger": "mine"}, {"log.logger": "mine"}),
+        ],
+    )
+    def test_a_document_does_not_depend_on_what_came_before(self, before, fields):
+        renderer = ECS()
+        for _ in range(2):
+            render(before, renderer=renderer)
+
+        assert render(fields, renderer=renderer) == render(fields)
+
+    def test_a_line_number_that_its_field_does_not_take_stays_the_users(self):
+        document = render(filename="f", lineno=2**63)
+
+        assert "log.origin.file.line" not in document
+        assert document["lineno"] == str(2**63)
 
     def test_a_lonely_word_of_the_callsite_is_the_users(self):
         document = render(filename="report.pdf", process=7, thread="main", module="m")

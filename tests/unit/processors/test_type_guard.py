@@ -108,6 +108,27 @@ def test_a_value_that_fits_stays(first, second, shown):
         assert render(guarded, code=second) == {"code": shown}
 
 
+@pytest.mark.parametrize("empty", [[], None, [None], [[], [None]]])
+@pytest.mark.parametrize("spelling", [lambda value: {"a.b.c": value}, lambda value: {"a": {"b.c": value}}])  # fmt: skip
+def test_a_field_without_a_value_makes_objects_in_an_index_too(spelling, empty):
+    """``"a.b.c": []`` is refused where ``a.b`` is a value, and from then on ``a.b`` is an object."""
+    guarded, index = renderer(), FakeIndex()
+    for value, shown in ((1, True), (empty, False)):
+        fields = {"a.b": value} if value == 1 else spelling(value)
+        index.add(guarded(None, "", {**EVENT, **fields}))
+        assert ("labels" not in render(guarded, **fields)) == shown
+
+    guarded, index = renderer(), FakeIndex()
+    index.add(guarded(None, "", {**EVENT, **spelling(empty)}))
+    assert guarded._guard.fields == {"a": "object", "a.b": "object"}
+    index.add(guarded(None, "", {**EVENT, "a.b": 1}))
+    assert render(guarded, **{"a.b": 1}) == {"labels": {"a_b_long": "1"}}
+
+
+def test_a_field_without_a_value_below_a_full_guard_is_a_label():
+    assert render(renderer(max_fields=1), **{"a.b.c": None}) == {"labels": {"a_b_c": None}}
+
+
 def test_members_of_objects_are_fields_too():
     guarded = renderer()
     render(guarded, order={"id": 1, "who": {"name": "x"}})
@@ -148,6 +169,12 @@ class TestMapping:
             {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}}}},
             {"template": {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}}}}},
             {"logs-1": {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}, "x": {"type": "alias", "path": "code"}}}}},
+            {
+                ".ds-logs-a-b-2026.11.28-000010": {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}}}},
+                ".ds-logs-a-b-2026.11.27-000009": {"mappings": {"properties": {"code": {"type": "keyword"}}}},
+            },
+            {"index_templates": [{"name": "x", "index_template": {"template": {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}}}}}}]},
+            {"component_templates": [{"name": "x", "component_template": {"template": {"mappings": {"properties": {"code": {"type": "long"}, "a.b": {"type": "keyword"}}}}}}]},
         ],
     )  # fmt: skip
     def test_types_come_from_paths_or_from_any_document_of_elasticsearch(self, mapping):
@@ -190,6 +217,16 @@ class TestMapping:
             document = render(renderer(mapping={"f": kind}), f=value)
             assert list(document) == ["labels"]
 
+    def test_fields_of_this_package_are_its_own_whatever_the_mapping_says(self):
+        mapping = {"pylog.folded": "flattened", "pylog.truncated": "keyword", "labels": "flattened"}
+        fields = {"pylog.folded": {"a": 1}, "pylog.truncated": ["x"], "b": 1, "c": 2}
+
+        assert render(renderer(mapping=mapping, max_fields=1), **fields) == {
+            "b": 1,
+            "labels": {"pylog_folded_a": "1", "pylog_truncated": '["x"]'},
+            "pylog.folded": {"c": "2"},
+        }
+
     def test_a_mapping_overrides_the_schema(self):
         guarded = renderer(mapping={"http.response.status_code": "keyword", "labels": "flattened"})
 
@@ -205,7 +242,7 @@ class TestMapping:
 
     @pytest.mark.parametrize(
         "wrong",
-        [7, {"a": 1}, {"mappings": {}}, {"properties": {"a": 5}}, {"": "long"}, {"a": {"b": 1}, "c": 2}],
+        [7, {"a": 1}, {"mappings": {}}, {"properties": {"a": 5}}, {"": "long"}, {"a": {"b": 1}, "c": 2}, {"index_templates": []}],
     )  # fmt: skip
     def test_what_is_no_mapping_is_refused(self, wrong):
         with pytest.raises(ConfigError, match=r"TypeGuard\.mapping"):

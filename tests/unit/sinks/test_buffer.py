@@ -47,6 +47,7 @@ def error(text="boom", **fields):
         ({"key": ""}, "BufferSink.key: '' is no field"),
         ({"key": "a..b"}, "BufferSink.key"),
         ({"key": 3}, "BufferSink.key: 3"),
+        ({"flush_on_close": "no"}, "BufferSink.flush_on_close: 'no' is neither True nor False"),
     ],
 )
 def test_refuses_nonsense(arguments, message):

@@ -9,6 +9,7 @@ import time
 import orjson
 import pytest
 from support.fake_elasticsearch import CutError, FakeElasticsearch, Reply, error
+from support.process import run
 
 from pylog_struct.errors import (
     SinkClosedError,
@@ -60,6 +61,14 @@ def failure(sink, batch, kind):
         sink.write(batch)
     assert sink.statistics().balanced
     return caught.value
+
+
+def test_a_very_long_timeout_is_one(server):
+    sink = ElasticsearchSink(server.url, index="logs", request_timeout=1e12, max_bulk_records=2)
+    sink.write(events(5))
+    sink.close(1)
+
+    assert len(server.lines) == 5
 
 
 # -- what is sent ---------------------------------------------------------------------------------
@@ -706,6 +715,49 @@ def test_the_child_of_a_fork_opens_a_connection_of_its_own(server, make):
     first, second, third = [request.port for request in server.bulks]
     assert first == third != second
     assert len(server.lines) == 3
+
+
+LAST_WORDS = """
+import sys, pylog_struct
+from pylog_struct.sinks import ElasticsearchSink, QueueSink
+
+elastic = ElasticsearchSink(sys.argv[1], index="logs", max_bulk_records=int(sys.argv[2]))
+pylog_struct.configure(format="json", sink=QueueSink(elastic, policy="block", linger=5))
+log = pylog_struct.get_logger()
+log.info("first")
+assert pylog_struct.flush(30)
+for number in range(10):
+    log.info("last", number=number)
+"""
+
+
+@pytest.mark.parametrize("most", [100, 3])
+def test_what_waits_when_the_interpreter_ends_is_written(server, most):
+    """At exit urllib3 empties the pools that it finds, connections or not, before our turn comes."""
+    done = run(LAST_WORDS, server.url, most)
+
+    assert (done.code, done.stderr) == (0, "")
+    assert len(server.lines) == 11
+
+
+FIRST_WRITE = """
+import sys
+from pylog_struct.record import Record
+from pylog_struct.sinks import ElasticsearchSink
+
+sink = ElasticsearchSink(sys.argv[1].replace("127.0.0.1", "localhost"), index="x", max_bulk_records=2)
+before = set(sys.modules)
+sink.write([Record(20, b'{"a":%d}' % number, 1.0 + number) for number in range(6)])
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_write_imports_nothing(server):
+    """The child of a fork in the middle of an import has half a module for ever: it could not send."""
+    done = run(FIRST_WRITE, server.url)
+
+    assert (done.code, done.stdout.strip(), done.stderr) == (0, "[]", "")
+    assert len(server.lines) == 6
 
 
 def test_the_contract(server, unused_port):

@@ -238,6 +238,12 @@ HOST = "http://localhost"
         ({"verify_certs": None}, "verify_certs: None is no flag"),
         ({"origin": 5}, "origin: 5 is no text"),
         ({"headers": ["x"]}, "headers: use a mapping"),
+        ({"headers": {"x": 5}}, "headers: use a mapping"),
+        ({"headers": {"x": "a\nb"}}, "headers: use a mapping"),
+        ({"headers": {"x y": "a"}}, "headers: use a mapping"),
+        ({"headers": {"x": "€"}}, "headers: use a mapping"),
+        ({"bearer_auth": "€"}, "bearer_auth: not usable"),
+        ({"api_key": "€"}, "api_key: not usable"),
         ({"api_key": ""}, "api_key: not usable"),
         ({"api_key": ["a"]}, "api_key: not usable"),
         ({"basic_auth": "nobody"}, "basic_auth: not usable"),
@@ -260,6 +266,13 @@ def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message) as caught:
         ElasticsearchSink(arguments.pop("hosts"), **arguments)
     assert "ElasticsearchSink" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://me:s3/cr@et@h?x", "ftp://me:s3cret@h", "http://me:s3cret@h:0", "me:s3cret@h:9200"])  # fmt: skip
+def test_no_password_is_in_an_error(url):
+    with pytest.raises(ConfigError, match="…@h") as caught:
+        ElasticsearchSink(url, index="logs")
+    assert "s3" not in str(caught.value)
 
 
 def test_secrets_are_neither_in_messages_nor_in_reprs():

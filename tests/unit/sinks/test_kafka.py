@@ -80,6 +80,15 @@ def test_a_batch_is_acknowledged_when_write_returns(cluster, make):
     assert sink.statistics().bytes_written == sum(len(one.line) for one in batch)
 
 
+@pytest.mark.parametrize("timeout", ["3 hours", "30 days", 1e12])
+def test_a_very_long_timeout_is_one(cluster, make, timeout):
+    """librdkafka has limits of its own, and C's integers."""
+    cluster.delay(0.2)
+    sink = make(timeout=timeout)
+    sink.write(records(1))
+    balanced(sink, received=1, written=1, dropped=0, waiting=0)
+
+
 def test_the_time_of_the_call_is_the_timestamp(cluster, make):
     make().write([Record(INFO, b"{}", CREATED)])
     [message] = Topic(cluster.bootstrap, "logs").messages()

@@ -23,6 +23,7 @@ from pylog_struct.errors import (
     SinkTimeoutError,
     SinkUnavailableError,
 )
+from pylog_struct.ledger import HAS_GIL
 from pylog_struct.levels import ERROR
 from pylog_struct.sinks import BatchSink, LockedSink, MemorySink, NullSink, QueueSink
 from pylog_struct.sinks.base import BaseSink
@@ -84,6 +85,7 @@ def talkative(*calls, limit=10**9, **options):
         (lambda: LockedSink(QueueSink(NullSink())), "LockedSink.sink: .* is thread-safe already"),
         (lambda: LockedSink(NullSink(), timeout=None), "LockedSink.timeout: None is no duration"),
         (lambda: LockedSink(NullSink(), timeout=-1), "LockedSink.timeout: -1"),
+        (lambda: LockedSink(NullSink(), absorb="no"), "LockedSink.absorb: 'no' is neither"),
     ],
 )
 def test_refuses_nonsense(make, message):
@@ -536,3 +538,66 @@ def test_a_child_process_has_a_lock_of_its_own():
             os._exit(0 if names(inner.records) == ["child"] and sink.statistics().balanced else 1)
         assert os.waitpid(child, 0)[1] == 0
     assert names(inner.records) == ["stuck"]
+
+
+class LineSink(MemorySink):
+    """Has the short way of a rolling file."""
+
+    def write_line(self, line, moment):
+        self.write([record(line)])
+        return True
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="the short way relies on the interpreter lock")
+def test_one_of_many_that_want_the_lock_at_once_steps_aside_and_others_stand_in_line(monkeypatch):
+    clock, naps = [100.0], []
+    monkeypatch.setattr("pylog_struct.sinks.locked.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pylog_struct.sinks.locked.time.sleep", naps.append)
+    inner = LineSink()
+    sink = LockedSink(inner, absorb=True)
+    write = sink.straight()
+    found = []
+
+    def call(*steps):
+        for seconds in steps:
+            clock[0] += seconds
+            found.append(write(20, b"{}", 0))
+
+    with sink._lock:
+        thread = threading.Thread(target=call, args=(1.0, 1.0, 1e-6, 1.0))
+        thread.start()
+        thread.join()
+    call(1.0)
+
+    assert found == [False, False, False, False, True]  # False: put() stands in line
+    assert 1 < len(naps) < 100  # of the third call only
+    assert sum(naps) < 0.1
+    assert len(inner.records) == 1
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="the short way relies on the interpreter lock")
+def test_who_stepped_aside_writes_as_soon_as_the_lock_is_free(monkeypatch):
+    inner = LineSink()
+    sink = LockedSink(inner, absorb=True)
+    taken, go = threading.Event(), threading.Event()
+
+    def hold():
+        with sink._lock:
+            taken.set()
+            assert go.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(60)
+
+    def nap(seconds):
+        go.set()
+        holder.join()
+
+    monkeypatch.setattr("pylog_struct.sinks.locked.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("pylog_struct.sinks.locked.time.sleep", nap)
+    write = sink.straight()
+    found = [write(20, b"{}", 0), write(20, b"{}", 0)]
+
+    assert found == [False, True]
+    assert sink.statistics().written == 1

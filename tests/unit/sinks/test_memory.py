@@ -16,7 +16,7 @@ def test_keeps_the_contract():
     check_sink(NullSink)
 
 
-@pytest.mark.parametrize("capacity", [0, -1, 1.5, "10", True])
+@pytest.mark.parametrize("capacity", [0, -1, 1.5, "10", True, 10**30])
 def test_refuses_nonsense(capacity):
     with pytest.raises(ConfigError, match=r"MemorySink\.capacity: "):
         MemorySink(capacity=capacity)
@@ -71,6 +71,11 @@ def test_a_child_process_starts_empty():
         os._exit(0 if sink.records == [] and sink.statistics().received == 0 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert len(sink.records) == 1
+
+
+def test_null_wraps_nothing():
+    with pytest.raises(TypeError, match="children"):
+        NullSink(children=())
 
 
 def test_null_counts_and_forgets():

@@ -50,6 +50,48 @@ def test_a_deleted_file_is_made_again_within_a_tenth_of_a_second(
     assert reopened(events) == ["deleted"]
 
 
+def _descriptors_of(path):
+    there = path.stat()
+    found = []
+    for fd in range(3, 1024):
+        try:
+            same = os.path.samestat(os.fstat(fd), there)
+        except OSError:
+            continue
+        if same:
+            found.append(fd)
+    return found
+
+
+def test_a_descriptor_that_somebody_closed_and_used_for_another_file_is_left_alone(
+    tmp_path, sink, clock, events
+):
+    """A daemon closes what it inherited, and the number goes to its next file."""
+    (fd,) = _descriptors_of(tmp_path / "a.log")
+    other = os.open(tmp_path / "theirs", os.O_RDWR | os.O_CREAT)
+    os.dup2(other, fd)
+    try:
+        clock.advance(0.101)
+        sink.write([record(1)])
+        sink.close(5)
+        assert (tmp_path / "theirs").read_bytes() == b""
+        assert os.path.samestat(os.fstat(fd), os.fstat(other))  # not ours to close
+        assert numbers(tmp_path) == [0, 1]
+        assert reopened(events) == ["closed"]
+    finally:
+        os.close(fd)
+        os.close(other)
+
+
+def test_a_descriptor_that_somebody_closed_is_opened_again(tmp_path, sink, clock, events):
+    (fd,) = _descriptors_of(tmp_path / "a.log")
+    os.close(fd)
+    clock.advance(0.101)
+    sink.write([record(1)])
+    assert numbers(tmp_path) == [0, 1]
+    assert reopened(events) == ["closed"]
+
+
 def test_a_deleted_directory_is_made_again(tmp_path, clock):
     sink = RollingFileSink(tmp_path / "x" / "y" / "a.log", clock=clock)
     sink.write([record(0)])

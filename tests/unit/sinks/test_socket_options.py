@@ -38,6 +38,12 @@ def test_what_is_no_address_is_refused(url):
         SocketSink(url)
 
 
+def test_no_password_is_in_an_error():
+    with pytest.raises(ConfigError, match="tls://…@h:1") as caught:
+        SocketSink("tls://me:s3cret@h:1")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_system_without_unix_sockets_says_so(monkeypatch):
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(ConfigError, match="no Unix sockets"):

@@ -35,6 +35,18 @@ from pylog_struct.testing import FakeClock, check_sink
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells of its send queue")
 
 
+@pytest.mark.parametrize("timeout", ["30 days", 1e12])
+def test_a_very_long_timeout_is_one(timeout):
+    """As milliseconds it is more than a C integer holds."""
+    with tcp_peer() as peer:
+        names = ("connect_timeout", "write_timeout", "stall_timeout", "backoff_max")
+        sink = SocketSink(f"tcp://127.0.0.1:{peer.port}", **dict.fromkeys(names, timeout))
+        sink.write(records(3))
+        sink.flush(1e12)
+        sink.close(1e12)
+        assert sink.statistics().written == 3
+
+
 @pytest.fixture
 def clock():
     return FakeClock()

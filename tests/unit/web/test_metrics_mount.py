@@ -12,7 +12,7 @@ from support.process import environment
 from support.scraping import ask_asgi, ask_wsgi
 
 from pylog_struct.errors import ConfigError
-from pylog_struct.web import mount_metrics
+from pylog_struct.web import metrics_asgi_app, mount_metrics
 
 CASES = [
     *((name, make, ask_asgi, path) for name, (make, path) in mounted.ASGI.items()),
@@ -62,6 +62,39 @@ class TestEveryFramework:
             answer = ask(app, other)
             assert answer.status in {200, 404}
             assert b"mounted 1.0" not in answer.body
+
+
+@pytest.mark.parametrize("root", ["", "/below"])
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/sub/metrics", "/sub/metrics/"])
+@pytest.mark.parametrize("name", ["Starlette", "FastAPI"])
+def test_starlettes_own_mount_does_not_redirect_to_a_slash(name, path, root):
+    """``app.mount("/metrics", metrics_asgi_app())``, as everybody writes it."""
+    module = pytest.importorskip("starlette.applications" if name == "Starlette" else "fastapi")
+    inner, app = getattr(module, name)(), getattr(module, name)()
+    for each in (inner, app):
+        each.mount("/metrics", metrics_asgi_app(mounted.REGISTRY))
+    app.mount("/sub", inner)
+    got = ask_asgi(app, path, root=root)
+    assert (got.status, got.samples) == (200, mounted.EXPECTED)
+    assert ask_asgi(app, path, "HEAD", root=root).status == 200
+    assert ask_asgi(app, f"{path.rstrip('/')}s", root=root).status == 404
+
+
+def test_a_mount_of_somebody_else_redirects_as_ever():
+    applications = pytest.importorskip("starlette.applications")
+    app = applications.Starlette()
+    app.mount("/metrics", metrics_asgi_app(mounted.REGISTRY))
+    app.mount("/other", applications.Starlette())
+    answer = ask_asgi(app, "/other")
+    assert answer.status == 307
+    assert answer.headers["location"].endswith("/other/")
+
+
+def test_a_route_of_starlette_takes_it_for_an_application():
+    app = pytest.importorskip("starlette.applications").Starlette()
+    app.add_route("/metrics", metrics_asgi_app(mounted.REGISTRY))
+    assert ask_asgi(app).samples == mounted.EXPECTED
+    assert ask_asgi(app, method="HEAD").status == 200
 
 
 @pytest.mark.parametrize("make", [mounted.fastapi, mounted.starlette, mounted.flask])

@@ -844,13 +844,89 @@ def test_around_fastapi_an_exception_handler_has_the_id_and_its_answer_the_heade
     assert (event["error_type"], event["response_bytes"]) == ("ValueError", 14)
 
 
-def test_by_add_middleware_it_works_and_leaves_the_500_to_starlette():
+@pytest.mark.parametrize("place", ["first", "inside of others"])
+def test_by_add_middleware_the_500_of_a_handler_has_the_header_and_its_lines_the_id(place):
     sink = memory_pipeline()
     app = fastapi_app()
     app.add_middleware(RequestMiddleware, logger="mine", trust_request_id=True)
+    if place != "first":
+        app.add_middleware(Around)
+    for given in ("abc", "def"):
+        peer = Peer()
+        with pytest.raises(ValueError, match="boom"):
+            peer.call(app, scope_of("/boom", headers=[("X-Request-ID", given)]))
+        assert (peer.status, peer.body) == (500, b'{"sorry":true}')
+        assert peer.headers[b"x-request-id"] == given.encode()
+    found = [one for one in sink.events if one["event"] in ("handling", "request")]
+    assert [(one["event"], one["request_id"]) for one in found] == [
+        (event, given) for given in ("abc", "def") for event in ("request", "handling")
+    ]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+class Around:
+    """A middleware that gives what is inside of it a scope of its own."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        await self.app(dict(scope), receive, send)
+
+
+@pytest.mark.parametrize(
+    "kind", ["default", "debug", "sync handler", "any response", "instrumented"]
+)
+def test_by_add_middleware_starlettes_own_500_has_the_header(kind):
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    memory_pipeline()
+
+    async def boom(_request):
+        raise ValueError("boom")
+
+    async def bare(scope, receive, send):
+        await answer(send, b"bare", status=500)
+
+    ids = []
+
+    class Client(Peer):
+        async def send(self, message):
+            ids.append(structlog.contextvars.get_contextvars().get("request_id"))
+            await super().send(message)
+
+    handlers = {
+        "sync handler": lambda _request, _error: PlainTextResponse("sorry", 500),
+        "any response": lambda _request, _error: bare,
+    }
+    app = Starlette(
+        debug=kind == "debug",
+        routes=[Route("/boom", boom)],
+        exception_handlers={Exception: handlers[kind]} if kind in handlers else None,
+    )
+    app.add_middleware(RequestMiddleware)
+    if kind == "instrumented":
+        build = app.build_middleware_stack
+        app.build_middleware_stack = lambda: Around(build())
+    peer = Client()
+    with pytest.raises(ValueError, match="boom"):
+        peer.call(app, scope_of("/boom"))
+    assert peer.status == 500
+    given = peer.headers[b"x-request-id"].decode()
+    assert ids == [given, given]  # what uvicorn's access line has, too
+
+
+@pytest.mark.parametrize("framework", [object(), "app", 5])
+def test_inside_of_something_unknown_the_500_is_left_to_it(framework):
+    memory_pipeline()
+
+    async def app(scope, receive, send):
+        raise ValueError("boom")
+
     peer = Peer()
     with pytest.raises(ValueError, match="boom"):
-        peer.call(app, scope_of("/boom", headers=[("X-Request-ID", "abc")]))
-    assert (peer.status, peer.body) == (500, b'{"sorry":true}')
-    events = [one for one in sink.events if one["logger"] == "mine"]
-    assert [(one["status"], one["request_id"]) for one in events] == [(500, "abc")]
+        peer.call(RequestMiddleware(app), {**scope_of("/"), "app": framework})
+    assert peer.sent == []

@@ -22,6 +22,8 @@ from pylog_struct import ConfigError, manager
 from pylog_struct.sinks import MemorySink
 from pylog_struct.stdlib_bridge import BRIDGE, BridgeHandler
 from pylog_struct.web import uvicorn
+from pylog_struct.web._request.exchange import REQUEST_ID_KEY, TRACE_KEY
+from pylog_struct.web._request.trace_context import Trace
 from pylog_struct.web._server import signals as server_signals
 from pylog_struct.web._server import stderr as server_stderr
 
@@ -341,6 +343,23 @@ def test_gunicorn_times_of_days_and_of_its_asgi_worker(glogging):
     assert "client_address" not in sink.events[0]
 
 
+@pytest.mark.parametrize(("accesslog", "lines"), [(None, 0), ("-", 1), ("", 0)])
+def test_gunicorn_leaves_a_request_to_the_middleware_unless_told(glogging, accesslog, lines):
+    from pylog_struct.web import WSGIRequestMiddleware
+
+    sink = memory_pipeline()
+    logger = glogging.make(accesslog=accesslog)
+    environ = dict(ENVIRON)
+    app = WSGIRequestMiddleware(lambda environ, start_response: [], exclude=["/café"])
+    app(environ, lambda *of_response: None).close()
+
+    gunicorn_access(logger, environ)
+    assert [event["request_id"] for event in sink.events] == [environ[REQUEST_ID_KEY]] * lines
+
+    gunicorn_access(logger)  # the middleware was not asked
+    assert len(sink.events) == lines + (accesslog != "")
+
+
 def test_gunicorn_access_can_be_turned_off(glogging):
     sink = memory_pipeline()
 
@@ -543,6 +562,43 @@ def test_hypercorn_access_of_something_odd_is_an_event_still(hyper):
         "a request could not be described",
         "request",
     ]
+
+
+@pytest.mark.parametrize(("accesslog", "lines"), [(None, 0), ("-", 1), ("", 0)])
+def test_hypercorn_leaves_a_request_to_the_middleware_unless_told(hyper, accesslog, lines):
+    from pylog_struct.web import RequestMiddleware
+
+    sink = memory_pipeline()
+    logger = hyper.make(accesslog=accesslog)
+    scope = dict(SCOPE)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def serve():
+        async def send(message):
+            del message
+
+        await RequestMiddleware(app, exclude=["/café"])(scope, None, send)
+        await logger.access(scope, {"status": 204}, 0.1)
+        assert [event["request_id"] for event in sink.events] == [scope[REQUEST_ID_KEY]] * lines
+        await logger.access(SCOPE, {"status": 204}, 0.1)  # the middleware was not asked
+        assert len(sink.events) == lines + (accesslog != "")
+
+    asyncio.run(serve())
+
+
+def test_a_servers_own_access_line_has_the_ids_that_the_middleware_found(hyper):
+    sink = memory_pipeline(format="ecs")
+    trace = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    scope = {**SCOPE, REQUEST_ID_KEY: "r-1", TRACE_KEY: trace}
+
+    asyncio.run(hyper.make(accesslog="-").access(scope, {"status": 204}, 0.1))
+
+    (event,) = sink.events
+    assert event["http.request.id"] == "r-1"
+    assert (event["trace.id"], event["span.id"]) == (trace.trace_id, trace.span_id)
 
 
 def test_hypercorn_access_can_be_turned_off(hyper):

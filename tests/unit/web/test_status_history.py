@@ -10,6 +10,7 @@ import pylog_struct
 from pylog_struct._janitor import JANITOR
 from pylog_struct.sinks import MemorySink
 from pylog_struct.testing import FakeClock
+from pylog_struct.web._status import look
 from pylog_struct.web._status.history import (
     HISTORY,
     INTERVAL,
@@ -20,6 +21,7 @@ from pylog_struct.web._status.history import (
     series,
     totals,
 )
+from pylog_struct.web._status.view import key_numbers
 
 log = pylog_struct.get_logger("history")
 
@@ -134,3 +136,18 @@ def test_a_child_has_no_samples_of_its_parent_and_goes_on_sampling(history, cloc
     clock.advance(INTERVAL)
     history.poll(0.0)
     assert len(history.samples()[1]) == 1
+
+
+def test_the_most_is_never_less_than_what_is_shown_beside_it(history, clock, monkeypatch):
+    monkeypatch.setattr(look, "HISTORY", history)
+    pylog_struct.configure(sink=MemorySink())
+    for _ in range(3):
+        history.look()
+        clock.advance(INTERVAL)
+    history.look()
+    clock.advance(1.6)  # no sample is due
+    for _ in range(16):
+        log.info("x")
+    shown = str(key_numbers(look.Look.take()))
+    assert "max 0" in shown.split("Waiting")[1]
+    assert '<span class="peak">max 10.0</span></dt><dd><b>10.0</b>' in shown
