@@ -218,7 +218,8 @@ assert not set(sys.modules) - configured, sorted(set(sys.modules) - configured)
 
     assert {module for module in modules if not module.startswith(OURS)} <= {"termios"}
     assert {module for module in subjects if module.startswith(f"{OURS}.sinks.")} == {
-        f"{OURS}.sinks.{name}" for name in ("_descriptor", "_refusals", "base", "locked", "stream")
+        f"{OURS}.sinks.{name}"
+        for name in ("_checks", "_descriptor", "_refusals", "base", "locked", "stream")
     }
     assert all(module.startswith(f"{OURS}._lane_") for module in lines[1].split())  # one of two
     assert not {f"{OURS}.{name}" for name in ("cli", "elk", "testing", "_flock")} & subjects

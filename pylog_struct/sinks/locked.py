@@ -82,7 +82,7 @@ class LockedSink(BaseSink):
             msg = f"LockedSink.sink: {inner!r} is thread-safe already; use it as it is"
             raise ConfigError(msg)
         super().__init__(name=name, children=(inner,))
-        self.absorb = check_flag(absorb, "LockedSink.absorb")
+        self.absorb: bool = check_flag(absorb, "LockedSink.absorb")
         # At most a day: threading has a limit of its own, and "for ever" is not offered.
         self._timeout = min(parse_duration(timeout, "LockedSink.timeout"), 86_400.0)
         self._inner = inner

@@ -72,7 +72,7 @@ class Overflow:
     """Handles a record that the fast path did not take.
 
     The order for ``guarantee_level`` and above: reserve, bounded wait, synchronous write, spill
-    file, report.  Below it: the policy; a caller that may not wait, or waited in vain, spills.
+    file, report; the file first for a record larger than the queue.  Below it: the policy; a caller that may not wait, or waited in vain, spills.
 
     Threads: thread-safe.  Blocks: see ``docs/reference/queue.md``.
     """
@@ -162,14 +162,17 @@ class Overflow:
             self._in_vain_at = buffer.progress
         if buffer.closed:
             self._give_back(record)
-        if free and self._write_now(record):
+        # What is too large for the queue at any time meets sinks of which nothing is known, one that
+        # hangs from its first write on among them.  The caller must not hang with it.
+        file_first = verdict is Verdict.OVERSIZE and self._spill.enabled
+        if free and not file_first and self._write_now(record):
             return
         reason = DropReason.GUARANTEE_FAILED
         if verdict is Verdict.OVERSIZE:
             reason = DropReason.OVERSIZE
         elif buffer.closed:
             reason = DropReason.SHUTDOWN
-        self._escape(record, reason, sync=True, wait=wait)
+        self._escape(record, reason, sync=True, wait=wait, write=free and file_first)
 
     def lose(self, record: Record, reason: DropReason) -> None:
         """Count and report the loss of a record that was counted as waiting."""
@@ -213,7 +216,7 @@ class Overflow:
         self._worker.ring_if_wanted()
         return True
 
-    def _write_now(self, record: Record) -> bool:
+    def _write_now(self, record: Record, *, counted: bool = False) -> bool:
         """Write *record* in this thread if the sink is idle and was well the last time."""
         delivery = self._delivery
         if delivery.failing or not delivery.lock.acquire(blocking=False):
@@ -222,11 +225,16 @@ class Overflow:
             attempt = delivery.attempt((record,))
         finally:
             delivery.lock.release()
-        self._buffer.passed_by(record, attempt.taken, attempt.lost, attempt.reason)
+        if counted:
+            self._buffer.settle_elsewhere(attempt.taken, attempt.lost, attempt.reason)
+        else:
+            self._buffer.passed_by(record, attempt.taken, attempt.lost, attempt.reason)
         return not attempt.kept
 
-    def _escape(self, record: Record, reason: DropReason, *, sync: bool, wait: float) -> None:
-        """Put *record* into the spill file, or drop it for *reason*."""
+    def _escape(
+        self, record: Record, reason: DropReason, *, sync: bool, wait: float, write: bool = False
+    ) -> None:
+        """Put *record* into the spill file, or, with *write*, into the sink, or drop it for *reason*."""
         # Counted first: the worker may deliver it before this thread goes on.
         self._buffer.count_in(record)
         try:
@@ -235,7 +243,8 @@ class Overflow:
             self.lose(record, reason)
             raise
         if not spilled:
-            self.lose(record, reason)
+            if not (write and self._write_now(record, counted=True)):
+                self.lose(record, reason)
             return
         self._worker.update_details()
         self._worker.ring()

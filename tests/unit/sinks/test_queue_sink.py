@@ -270,13 +270,48 @@ def test_an_error_that_finds_no_place_is_reported_with_its_text(capfd):
     assert queue.statistics().drops == {("guarantee_failed", "error"): 30}
 
 
-def test_an_idle_sink_is_written_synchronously_rather_than_spilled():
+def test_without_a_spill_file_an_idle_sink_is_written_synchronously():
     sink = MemorySink()
-    queue = QueueSink(sink, max_bytes=10)
+    queue = QueueSink(sink, max_bytes=10, spill=False)
     queue.put(record("far too large for the queue", 40))
     assert texts(sink) == ["far too large for the queue"]
     assert queue.statistics().written == 1
     queue.close()
+
+
+def test_an_oversize_error_does_not_hang_with_a_sink_of_which_nothing_is_known():
+    sink = GatedSink()
+    queue = QueueSink(sink, max_bytes=10)
+    before = threading.active_count()
+    queue.put(record("far too large for the queue", 40))  # in this thread it would be for ever
+    assert threading.active_count() == before + 1
+    assert queue.statistics().waiting == 1
+    sink.gate.set()
+    queue.flush(PATIENCE)
+    assert texts(sink) == ["far too large for the queue"]
+    queue.close(PATIENCE)
+    assert queue.statistics().balanced
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_an_oversize_error_is_written_at_once_where_the_spill_file_is_not_to_be_had(
+    tmp_path, idle, capfd
+):
+    (tmp_path / "a file").touch()
+    sink = MemorySink() if idle else GatedSink()
+    queue = QueueSink(sink, max_bytes=10, spill=str(tmp_path / "a file" / "spill"))
+    if not idle:
+        clog(queue, sink, "f")
+    queue.put(record("far too large for the queue", 40))
+    if idle:
+        assert texts(sink) == ["far too large for the queue"]
+        assert (queue.statistics().written, queue.statistics().dropped) == (1, 0)
+    else:
+        assert queue.statistics().drops == {("oversize", "error"): 1}
+        assert "LOST (oversize): far too large" in capfd.readouterr().err
+        sink.gate.set()
+    queue.close(PATIENCE)
+    assert queue.statistics().balanced
 
 
 def test_an_oversize_error_over_a_stuck_sink_is_spilled_and_without_spill_reported(capfd):
