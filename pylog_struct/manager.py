@@ -7,7 +7,7 @@ import functools
 import sys
 import threading
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from pylog_struct import diagnostics, fork
 from pylog_struct._frozen import frozen
@@ -15,7 +15,7 @@ from pylog_struct._janitor import JANITOR
 from pylog_struct._tree import announce_successor, bounded, close_tree, held, is_queue, name_sinks
 from pylog_struct.active import ACTIVE
 from pylog_struct.errors import ConfigError, PylogError
-from pylog_struct.ledger import SinkStatistics, Statistics
+from pylog_struct.ledger import DropReason, SinkStatistics, Statistics
 from pylog_struct.levels import parse_level
 from pylog_struct.metrics import MULTIPROCESS_INTERVAL, Metrics, is_multiprocess
 from pylog_struct.sinks.base import BaseSink, walk
@@ -38,6 +38,15 @@ __all__ = [
     "name_sinks",
     "on_start",
 ]
+
+_FAILURES: Final = frozenset(
+    [
+        DropReason.UNAVAILABLE,
+        DropReason.GUARANTEE_FAILED,
+        DropReason.BLOCK_TIMEOUT,
+        DropReason.CLOSED,
+    ]
+)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -107,6 +116,7 @@ class LogManager:
         self._timeout = shutdown_timeout
         self._lock = threading.RLock()  # guards the life-cycle: one change at a time
         self._report: ShutdownReport | None = None
+        self._failures_told = self._failures()
         fork.register(self)
 
     def __repr__(self) -> str:
@@ -123,6 +133,10 @@ class LogManager:
     def flush(self, timeout: float | str = 5.0) -> bool:
         """Return True only if everything emitted before the call reached its sinks.
 
+        False also says, once, that a sink failed for good on some of what came since the call
+        before: those records are in the drop counter.  What a policy, a filter or a processor
+        dropped, or a destination refused as a document, was decided, and does not count.
+
         Args:
             timeout: Seconds; also text such as ``"500 ms"``.
 
@@ -138,7 +152,18 @@ class LogManager:
             diagnostics.report(f"flush {self._root.name}", "flush did not finish", error)
             finished = False
         self._metrics.publish()
-        return finished
+        # Without a lock, which a shutdown may hold for long: two calls at once may both tell.
+        before, self._failures_told = self._failures_told, self._failures()
+        return finished and self._failures_told == before
+
+    def _failures(self) -> int:
+        """Count the records that sinks failed to take, and nobody else took."""
+        return sum(
+            number
+            for sink in walk(self._root)
+            for (reason, _), number in sink.statistics().drops.items()
+            if reason in _FAILURES
+        )
 
     @_OnCurrent
     def shutdown(self, timeout: float | str | None = None) -> ShutdownReport:

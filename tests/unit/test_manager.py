@@ -14,9 +14,25 @@ from support.events import memory_pipeline
 from support.queue_sinks import FailingSink, GatedSink
 
 import pylog_struct
-from pylog_struct import ConfigError, LogManager, ShutdownReport, SinkUnavailableError
-from pylog_struct.sinks import FanOutSink, LockedSink, MemorySink, NullSink, QueueSink
+from pylog_struct import (
+    ConfigError,
+    LogManager,
+    ShutdownReport,
+    SinkRejectedError,
+    SinkUnavailableError,
+)
+from pylog_struct.sinks import (
+    FailoverSink,
+    FanOutSink,
+    FilterSink,
+    LockedSink,
+    MemorySink,
+    NullSink,
+    QueueSink,
+)
 from pylog_struct.sinks.base import walk
+from pylog_struct.testing import FailingSink as FaultySink
+from pylog_struct.testing import Fault
 
 GENEROUS = 10.0  # seconds: an order of magnitude above what any bounded call here may take
 
@@ -110,6 +126,43 @@ class TestFlush:
 
         assert pylog_struct.flush(timeout=1) is False
         assert "ZeroDivisionError" in capfd.readouterr().err
+
+    def test_says_false_once_when_a_bare_sink_took_nothing(self, capfd):
+        sink = FailingSink()
+        pylog_struct.configure(sink=sink)
+        structlog.get_logger().error("x")
+
+        assert pylog_struct.flush() is False
+        assert pylog_struct.flush() is True
+        sink.failing = False
+        structlog.get_logger().error("y")
+        assert pylog_struct.flush() is True
+
+    def test_a_document_that_was_refused_for_good_makes_it_no_lie(self, capfd):
+        refuses = FaultySink(fault=Fault(SinkRejectedError))
+        pylog_struct.configure(sink=QueueSink(FailoverSink([refuses, MemorySink()])))
+        structlog.get_logger().info("x")
+
+        assert pylog_struct.flush() is True
+        assert pylog_struct.statistics()["queue"].drops == {("rejected", "info"): 1}
+
+    def test_what_a_failover_or_a_filter_was_for_makes_it_no_lie(self, capfd):
+        spare = MemorySink()
+        tree = FailoverSink([FailingSink(), FilterSink(spare, min_level="WARNING")])
+        pylog_struct.configure(sink=QueueSink(tree))
+        structlog.get_logger().info("filtered")
+        structlog.get_logger().warning("x")
+
+        assert pylog_struct.flush() is True
+        assert len(spare.records) == 2  # with the failover's notice
+
+    def test_the_failures_of_a_configuration_before_are_not_told_again(self, capfd):
+        sink = FailingSink()
+        pylog_struct.configure(sink=sink)
+        structlog.get_logger().error("x")
+        pylog_struct.configure(sink=sink)
+
+        assert pylog_struct.flush() is True
 
     @pytest.mark.parametrize("timeout", [-1, "soon", None])
     def test_refuses_nonsense(self, timeout):
