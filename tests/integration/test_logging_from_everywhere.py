@@ -21,7 +21,10 @@ WATCHDOG = 60.0
 # Made beforehand: getLogger() has a lock of the stdlib's, which a signal handler must not wait for.
 DOORS = {name: logging.getLogger(name) for name in ("sink", "alarm")}
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no interval timer")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="no interval timer"),
+    pytest.mark.timeout(120, method="thread"),  # the timer of the other method is used here
+]
 
 
 class Chatty(MemorySink):

@@ -10,25 +10,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+_AT_LEAST = 0.02  # seconds
+
+
 @contextlib.contextmanager
 def alarms(handler: Callable[[], object], seconds: float) -> Iterator[None]:
     """Call *handler* by SIGALRM while the block runs, *seconds* after it began or last ended.
 
-    The timer is wound up anew by each call, at its end.  One that repeats by itself runs handlers
+    Each call winds the timer up anew, at its end.  One that only repeats by itself runs handlers
     inside each other where a call takes longer than the interval, as on a busy machine, until the
     stack is full: a RecursionError of the test's own making.
+
+    It repeats by itself as well, seldom.  While a signal is pending that the main thread has not
+    taken yet, Python 3.11 under a tracer (coverage) turns on the spot at the beginning of a function
+    in any other thread; if that one holds the lock that the main thread waits for, only another
+    signal gets them on.
     """
+    busy = False
 
     def on_alarm(*_: object) -> None:
+        nonlocal busy
+        if busy:
+            return
+        busy = True
         try:
             handler()
         finally:
+            busy = False
             if going_on:
-                signal.setitimer(signal.ITIMER_REAL, seconds)
+                signal.setitimer(signal.ITIMER_REAL, seconds, _AT_LEAST)
 
     going_on = True
     before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AT_LEAST)
     try:
         yield
     finally:

@@ -64,6 +64,7 @@ def test_a_sink_that_logs_neither_deadlocks_nor_loses_its_events(queued):
     assert pylog_struct.statistics().balanced
 
 
+@pytest.mark.timeout(120, method="thread")  # the timer of the other method is used here
 @pytest.mark.parametrize("queued", [False, True])
 def test_a_signal_handler_that_logs_every_millisecond(queued):
     sink = MemorySink()
