@@ -73,7 +73,8 @@ def view(
 ) -> None:
     """Print JSON lines for people: plain files, .gz, .bz2, .xz, .zst, or - for standard input.
 
-    What is no JSON is shown as it is, except for characters that a terminal would obey.
+    What is no JSON is shown as it is, except for characters that a terminal would obey.  A file that
+    cannot be read, or not to its end, is named on stderr; the others are shown, and the exit code is 1.
     """
     if following and (len(files) != 1 or str(files[0]) == "-" or files[0].suffix in COMPRESSED):
         raise click.UsageError("--follow takes exactly one plain file")
@@ -85,30 +86,36 @@ def view(
         emoji=False,
         soft_wrap=True,
     )
+    troubles: list[str] = []
     try:
-        for event in _events(files, following=following, level=level, lines=lines):
+        if following:
+            found = _matching(follow(files[0], start=lines), level)
+        else:
+            all_lines = (line for path in files for line in _readable_lines(path, troubles))
+            found = _matching(all_lines, level)
+        for event in found if lines is None or following else deque(found, maxlen=lines):
             console.print(pretty(event))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (OSError, EOFError, LZMAError, MissingDependencyError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from error
+    if troubles:
+        sys.exit(1)
 
 
-def _events(
-    files: tuple[Path, ...], *, following: bool, level: int, lines: int | None
-) -> Iterator[Event]:
-    if following:
-        yield from _matching(follow(files[0], start=lines), level)
-        return
-    found = (event for path in files for event in _matching(_named_lines(path), level))
-    yield from found if lines is None else deque(found, maxlen=lines)
-
-
-def _named_lines(path: Path) -> Iterator[bytes]:
+def _readable_lines(path: Path, troubles: list[str]) -> Iterator[bytes]:
+    """Yield the lines of *path* as far as it can be read; say on stderr, and note, why not further."""
     try:
         yield from read_lines(path)
-    except EOFError as error:
-        raise EOFError(f"{path} ends in the middle of its compressed data") from error
+    except EOFError:
+        troubles.append(f"{path} ends in the middle of its compressed data")
+    except LZMAError as error:
+        troubles.append(f"{path}: {error}")
+    except (OSError, MissingDependencyError) as error:
+        troubles.append(str(error))
+    else:
+        return
+    click.echo(f"Error: {troubles[-1]}", err=True)
 
 
 def _matching(lines: Iterator[bytes], level: int) -> Iterator[Event]:

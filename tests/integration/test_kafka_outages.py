@@ -146,7 +146,7 @@ def test_a_queue_alone_waits_for_the_broker(node):
     with Load() as load:
         load.more(200)
         wait_for(lambda: sink.statistics().written > 100)
-        node.process.kill()
+        node.process.stop()  # by SIGTERM; killed in the tests above and below
         load.more(3000)
         node.start()
         wait_for(lambda: sink.statistics().written > 2000)

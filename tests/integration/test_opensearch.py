@@ -17,6 +17,7 @@ from support.opensearch_server import Node, node_command
 
 import pylog_struct
 from pylog_struct.cli.commands import pylog
+from pylog_struct.elk.mapping import FIELDS_LIMIT
 from pylog_struct.errors import SinkError, SinkRejectedError
 from pylog_struct.ledger import DropReason
 from pylog_struct.record import Record
@@ -260,6 +261,25 @@ def test_100_000_hostile_events_are_all_indexed(opensearch, name):
     assert "elasticsearch.stubs" not in sink.details
     assert statistics["queue"].drops == {}
     assert statistics.emitted == number
+    fields = mapped(opensearch, name)
+    keys = [path for path in fields if path.rpartition(".")[2].startswith("key_")]
+    assert 0 < len(keys) < 1000  # of 5,000: the rest is in pylog.folded
+    assert len(fields) < FIELDS_LIMIT
+
+
+def mapped(opensearch, name):
+    """The paths of all fields that the index of *name* has now, objects and sub-fields included."""
+    (index,) = opensearch.call("GET", f"/{name}/_mapping").values()
+    found = []
+
+    def walk(fields, prefix):
+        for key, field in fields.items():
+            found.append(f"{prefix}{key}")
+            walk(field.get("properties", {}), f"{prefix}{key}.")
+            walk(field.get("fields", {}), f"{prefix}{key}.")
+
+    walk(index["mappings"]["properties"], "")
+    return found
 
 
 def test_a_request_that_is_too_big_for_the_server_is_split(opensearch_of_my_own, name):
@@ -319,9 +339,9 @@ def test_killed_and_restarted_under_load_no_event_is_missing(opensearch_of_my_ow
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        for _ in range(2):
+        for end in ("kill", "stop"):
             _grows(lambda: node.client.count(name))
-            node.process.kill()
+            getattr(node.process, end)()
             _grows(lambda: path.stat().st_size if path.exists() else 0)
             node.start()
             _grows(lambda: node.client.count(name))

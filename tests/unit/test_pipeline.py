@@ -152,19 +152,23 @@ def test_eight_threads_change_what_is_being_logged():
     shared = {"n": {"a": 1}, "items": list(range(20))}
     stop = threading.Event()
 
+    def change(index):
+        shared[f"k{index % 50}"] = index
+        shared["n"][f"k{index % 50}"] = [index]
+        shared["items"].append(index)
+        del shared["items"][0]
+        shared.pop(f"k{(index + 25) % 50}", None)
+        shared["n"].pop(f"k{(index + 25) % 50}", None)
+
     def mutate():
         index = 0
         while not stop.is_set():
             index += 1
-            shared[f"k{index % 50}"] = index
-            shared["n"][f"k{index % 50}"] = [index]
-            shared["items"].append(index)
-            del shared["items"][0]
-            shared.pop(f"k{(index + 25) % 50}", None)
-            shared["n"].pop(f"k{(index + 25) % 50}", None)
+            change(index)
 
     def work(number):
-        for index in range(200):
+        for index in range(150):
+            change(number * 31 + index)
             mine = {"at": index, "list": [index]}
             structlog.get_logger().info("x", thread=number, index=index, mine=mine, shared=shared)
             mine["at"] = mine["list"][0] = "LATER"
@@ -174,7 +178,7 @@ def test_eight_threads_change_what_is_being_logged():
     for thread in mutators:
         thread.start()
     try:
-        bounded(work, *range(6))
+        bounded(work, *range(8))
     finally:
         stop.set()
         for thread in mutators:

@@ -254,6 +254,20 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, name, content, w
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("options", [[], ["-n", "9"]])
+def test_what_can_be_read_is_shown_beside_what_cannot(tmp_path, options):
+    cut = tmp_path / "short.gz"
+    cut.write_bytes(gzip.compress(line("first"))[:-4])
+    good = write(tmp_path / "good.jsonl", line("second"))
+
+    result = view(*options, cut, tmp_path / "none.jsonl", good)
+
+    assert result.exit_code == 1
+    assert "second" in result.stdout
+    assert "short.gz ends in the middle" in result.stderr
+    assert "none.jsonl" in result.stderr
+
+
 def test_zst_without_zstandard_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
 

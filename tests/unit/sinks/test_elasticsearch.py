@@ -381,6 +381,21 @@ def test_a_refused_request_says_what_to_do_and_keeps_every_record(server, make, 
     assert advice in str(problem)
 
 
+def test_the_first_request_that_is_refused_is_seen_on_stderr(server, make, capfd):
+    """P48: behind a queue nobody catches the error, and an unseen outage lasts for weeks."""
+    server.script = [error(403, "security_exception", "action is unauthorized")]
+    queue = QueueSink(make(), retry_min=0.01, retry_max=0.01)
+    batch = events(3)
+    queue.write(batch)
+    queue.flush(60)
+    queue.close(60)
+
+    said = capfd.readouterr().err
+    assert "403 security_exception: action is unauthorized" in said
+    assert "create_doc" in said  # what to do about it
+    assert server.lines == [one.line for one in batch]
+
+
 def test_what_was_sent_before_the_refusal_stays_sent(server, make):
     batch = events(8)
 

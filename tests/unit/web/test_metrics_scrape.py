@@ -6,6 +6,7 @@ import gzip
 import importlib
 import os
 import urllib.parse
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from prometheus_client import (
@@ -29,7 +30,7 @@ import pylog_struct
 import pylog_struct.metrics
 from pylog_struct.errors import ConfigError
 from pylog_struct.sinks import FailoverSink, MemorySink, NullSink, QueueSink
-from pylog_struct.web import metrics_asgi_app, metrics_wsgi_app
+from pylog_struct.web import WSGIRequestMiddleware, metrics_asgi_app, metrics_wsgi_app
 from pylog_struct.web._metrics.negotiation import accepts_gzip, chosen_encoder
 
 
@@ -471,6 +472,38 @@ def test_a_hundred_thousand_loggers_and_paths_add_no_series(ask, registry):
     found = ask(registry).samples
     assert set(found) == before
     assert total(found, "pylog_events_total") == 100_004.0
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_paths_that_are_asked_for_add_no_series(ask, registry):
+    """P62, as a scanner does it: each request has its access event, and no path is a label."""
+    sink = QueueSink(NullSink(name="end"), name="main", capacity=1_000_000, policy="block")
+    pylog_struct.configure(sink=sink, stdlib=False, registry=registry)
+
+    def page(environ, start_response):
+        start_response("200 OK" if environ["PATH_INFO"] == "/" else "404 Not Found", [])
+        return [b""]
+
+    app, environ = WSGIRequestMiddleware(page), {}
+    setup_testing_defaults(environ)
+
+    def request(path):
+        body = app({**environ, "PATH_INFO": path}, lambda *_: None)
+        assert b"".join(body) == b""
+        body.close()
+
+    for path in ("/", "/missing"):
+        request(path)
+    assert pylog_struct.flush(60)
+    before = set(ask(registry).samples)
+
+    for number in range(100_000):
+        request(f"/{number}")
+    assert pylog_struct.flush(60)
+
+    found = ask(registry).samples
+    assert set(found) == before
+    assert total(found, "pylog_events_total") == 100_002.0
 
 
 # -- multiprocess mode -----------------------------------------------------------------------------
