@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 
@@ -429,6 +430,52 @@ def test_while_a_server_works_on_one_request_the_next_is_sent(server, make):
 
     assert len(server.lines) == 200
     assert len({request.port for request in server.bulks}) == 2
+
+
+def test_all_troubles_at_once_and_every_good_document_is_there_once(server, make, capfd):
+    """P47: 429 for a third of the items, 413, 503, cuts before and after the commit, two poisoned."""
+    chance = random.Random(47)
+    batch = [event(n, NOW + n, extra="x" * 1000) for n in range(600)]
+    poison = {batch[77].line, batch[401].line}
+
+    def judge(_, line):
+        if line in poison:
+            return (400, "bad", "is poison")
+        return (429, "busy", "later") if chance.random() < 0.3 else None
+
+    def trouble(request, index):
+        kind = chance.randrange(8)
+        if kind == 0:
+            return error(503)
+        if kind == 1:
+            raise CutError
+        reply = index(request)
+        if kind == 2:
+            raise CutError
+        return reply
+
+    server.judge, server.max_bytes = judge, 60_000
+    server.script = [trouble] * 10_000
+    letters = MemorySink()
+    sink = make(max_bulk_records=100)
+    queue = QueueSink(
+        sink, dead_letter=letters, batch_records=150, retry_min=0.001, retry_max=0.002
+    )
+
+    queue.write(batch)
+    queue.flush(60)
+    queue.close(60)
+
+    wanted = [record.line for record in batch if record.line not in poison]
+    assert sorted(server.lines) == sorted(wanted)
+    assert len(server.documents) == 598
+    assert [record.fields["dead_letter"]["reason"] for record in letters.records] == [
+        "400 bad: is poison"
+    ] * 2
+    numbers = queue.statistics()
+    assert (numbers.written, numbers.waiting) == (598, 0)
+    assert numbers.drops == {(DropReason.REJECTED, "info"): 2}
+    assert sink.statistics().balanced
 
 
 @pytest.mark.parametrize("cut", [CutError(), error(503), Reply(200, b"rubbish")])
