@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pylog_struct import diagnostics
 from pylog_struct.levels import WARNING
 from pylog_struct.sinks._kafka.verdict import says_that_the_producer_is_dead, text_of
+from pylog_struct.sinks._network.waiting import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,6 @@ __all__ = ["KafkaProducer"]
 
 _KEPT: Final = 20_000  # slots; one batch may have been larger than all the next ones
 _SETTLE: Final = 1.0  # seconds; how long librdkafka may take to report what was purged
-_LONGEST: Final = 2_147_483.0  # seconds; as milliseconds, what a C int holds
 _ROOM: Final = 0.05  # seconds between two tries when its queue is full
 _YEAR_3000: Final = 32_503_680_000.0  # what is beyond is no Unix time in seconds
 
@@ -99,7 +99,7 @@ class KafkaProducer:
         try:
             self._produce_all(records, ends)
             # Unlike poll(), flush() does not wait for linger.ms: nothing more is coming.
-            if self._producer.flush(min(max(ends - time.monotonic(), 0.0), _LONGEST)):
+            if self._producer.flush(min(max(ends - time.monotonic(), 0.0), LONGEST)):
                 self._producer.purge()
                 if self._producer.flush(_SETTLE):
                     return self._lost(len(records))

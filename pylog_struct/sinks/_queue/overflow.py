@@ -72,7 +72,8 @@ class Overflow:
     """Handles a record that the fast path did not take.
 
     The order for ``guarantee_level`` and above: reserve, bounded wait, synchronous write, spill
-    file, report; the file first for a record larger than the queue.  Below it: the policy; a caller that may not wait, or waited in vain, spills.
+    file, report; the file first for a record larger than the queue.  Below it: the policy; a caller
+    that may not wait, or waited in vain, spills.
 
     Threads: thread-safe.  Blocks: see ``docs/reference/queue.md``.
     """
